@@ -1,0 +1,1 @@
+"""What comes in: one package per protocol and what they share. Start with connector.py."""

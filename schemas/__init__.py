@@ -1,0 +1,1 @@
+"""Every record on every topic: msgspec Structs, their topics and the contracts generated from them."""

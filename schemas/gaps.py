@@ -1,0 +1,45 @@
+"""Silence is data: what is missing from a feed, in order with what is there."""
+
+from __future__ import annotations
+
+import enum
+
+from schemas.base import Count, Identifier, Micros, Record, Text
+
+
+class Feed(enum.StrEnum):
+    """The topic in which the data is missing."""
+
+    TICKS = "ticks"
+    TELEMETRY = "telemetry"
+
+
+class GapReason(enum.StrEnum):
+    """Why data is missing."""
+
+    SEQUENCE = "sequence"
+    SILENCE = "silence"
+    DISCONNECTED = "disconnected"
+    OVERFLOW = "overflow"
+
+
+class Gap(Record, kw_only=True):
+    """Something is missing from a feed: opened when noticed, closed when data is back or the missing came late.
+
+    Keyed by instrument (ticks) or device (telemetry). An open gap makes what was known before ``event_time``
+    unknown; the next record of the feed that was received later makes it known again.
+    ``first`` and ``last`` are the missing sequence numbers, ``count`` how many, each null where not known.
+    """
+
+    gap_id: Identifier
+    feed: Feed
+    key: Identifier
+    point: Identifier | None = None
+    reason: GapReason
+    open: bool
+    first: Count | None = None
+    last: Count | None = None
+    count: Count | None = None
+    detail: Text = ""
+    event_time: Micros
+    receive_time: Micros

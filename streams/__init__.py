@@ -1,0 +1,1 @@
+"""The running pipeline. Start with pipeline.py."""

@@ -1,0 +1,1 @@
+"""What the gridtape command does, one module per command; streams/cli.py puts them together."""

@@ -1,0 +1,1 @@
+"""Exactly-once runtime on Kafka: partitions, state, transactions. Knows nothing of energy."""

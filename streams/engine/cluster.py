@@ -1,0 +1,71 @@
+"""How to reach Kafka, and the client settings that the figures in docs/engine.md were measured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One Kafka cluster as a client sees it.
+
+    ``bootstrap``: comma-separated host:port. ``security``: librdkafka settings for TLS and SASL (security.protocol,
+    ssl.*, sasl.*), passed on as they are. ``prefix``: put before every topic, group and transactional id with a dash,
+    so that tenants can share a cluster.
+    """
+
+    bootstrap: str
+    security: Config = field(default_factory=dict)
+    prefix: str = ""
+
+    def named(self, name: str) -> str:
+        """A topic, group or transactional id as it is called on this cluster."""
+        return f"{self.prefix}-{name}" if self.prefix else name
+
+    def bare(self, name: str) -> str:
+        """The inverse of :meth:`named`."""
+        return name.removeprefix(f"{self.prefix}-") if self.prefix else name
+
+    @property
+    def common(self) -> Config:
+        """What every client needs."""
+        return {"bootstrap.servers": self.bootstrap, "topic.metadata.refresh.interval.ms": 30_000, **self.security}
+
+    def admin(self) -> AdminClient:
+        """An admin client."""
+        return AdminClient(self.common)
+
+    def reader(self, group: str, **extra: Any) -> Consumer:
+        """A read_committed consumer that commits only when told to; for sinks, views and verification."""
+        return Consumer(
+            {
+                **self.common,
+                "group.id": self.named(group),
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "fetch.queue.backoff.ms": 5,
+                **{name.replace("_", "."): value for name, value in extra.items()},
+            }
+        )
+
+    def publisher(self, **extra: Any) -> Producer:
+        """An idempotent producer: acknowledged by all in-sync replicas, in order, without its own duplicates."""
+        return Producer(
+            {
+                **self.common,
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "partitioner": "murmur2_random",
+                **{name.replace("_", "."): value for name, value in extra.items()},
+            }
+        )
