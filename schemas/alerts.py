@@ -25,7 +25,7 @@ class AlertKind(enum.StrEnum):
     RULE_CLEARED = "rule-cleared"
 
 
-class Alert(Record, kw_only=True):
+class Alert(Record, frozen=True, kw_only=True):
     """Something a person must know. Keyed by book (breaches) or rule (triggers).
 
     ``alert_id`` is made from the deciding limit or rule and the coordinates of the record that tipped it, so a

@@ -72,7 +72,7 @@ class Side(enum.StrEnum):
         return 1 if self is Side.BUY else -1
 
 
-class Coordinates(Record, kw_only=True, order=True):
+class Coordinates(Record, frozen=True, kw_only=True, order=True):
     """Where exactly a record stands in Kafka."""
 
     topic: str

@@ -9,7 +9,7 @@ from msgspec import Meta
 from schemas.base import Count, Identifier, Micros, Record, Text
 
 
-class KillSwitch(Record, kw_only=True):
+class KillSwitch(Record, frozen=True, kw_only=True):
     """While ``engaged``, the gate rejects every intent of the scope. Keyed by scope."""
 
     scope: Annotated[str, Meta(pattern=r"^(all|book:[A-Za-z0-9][A-Za-z0-9._:@/+-]*)$", description="all or book:NAME")]

@@ -8,7 +8,7 @@ RAW_LIMIT = 65_536
 """Bytes of the raw record that a dead letter keeps; the whole of it still stands at its coordinates."""
 
 
-class DeadLetter(Record, kw_only=True):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """A poison record. Keyed by the application or connector that gave up on it.
 
     ``at`` is null and ``source`` names the address (an MQTT topic, a register, a node) when it never reached Kafka.

@@ -9,7 +9,7 @@ from msgspec import Meta
 from schemas.base import Coordinates, Identifier, Record, Text
 
 
-class Input(Record, kw_only=True):
+class Input(Record, frozen=True, kw_only=True):
     """One input record of a decision: where it stands, what part it played, what it said."""
 
     at: Coordinates
@@ -17,15 +17,15 @@ class Input(Record, kw_only=True):
     summary: Text = ""
 
 
-class Evidence(Record, kw_only=True):
+class Evidence(Record, frozen=True, kw_only=True):
     """The proof that a decision carries."""
 
     decided_by: Annotated[str, Meta(description="kind and id, for example limit:oil-gross or rule:wind-short")]
     version: Annotated[int, Meta(ge=0, description="version of the deciding rule or limit; 0 when built in")]
-    inputs: list[Input] = []
+    inputs: list[Input]
 
 
-class Check(Record, kw_only=True):
+class Check(Record, frozen=True, kw_only=True):
     """One check of the gate and how it came out."""
 
     name: Identifier

@@ -17,7 +17,7 @@ class LimitState(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-class LimitUse(Record, kw_only=True):
+class LimitUse(Record, frozen=True, kw_only=True):
     """One limit's use. ``used`` is in the limit's currency, null while unknown."""
 
     limit_id: Identifier
@@ -30,7 +30,7 @@ class LimitUse(Record, kw_only=True):
     state: LimitState
 
 
-class Exposure(Record, kw_only=True):
+class Exposure(Record, frozen=True, kw_only=True):
     """What a book has at stake in one currency. Keyed by book and currency, partitioned by book.
 
     Values are null while any position with a quantity has no live mark: an unknown exposure never looks like a small

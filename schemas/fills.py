@@ -7,7 +7,7 @@ from decimal import Decimal
 from schemas.base import Currency, Identifier, Micros, Record, Side
 
 
-class Fill(Record, kw_only=True):
+class Fill(Record, frozen=True, kw_only=True):
     """One execution. Keyed by instrument. ``fill_id`` is the idempotency key: a second one is not booked again.
 
     ``quantity`` is positive, in the instrument's unit; ``price`` is in ``currency`` per unit and may be negative;

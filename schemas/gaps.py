@@ -23,7 +23,7 @@ class GapReason(enum.StrEnum):
     OVERFLOW = "overflow"
 
 
-class Gap(Record, kw_only=True):
+class Gap(Record, frozen=True, kw_only=True):
     """Something is missing from a feed: opened when noticed, closed when data is back or the missing came late.
 
     Keyed by instrument (ticks) or device (telemetry). An open gap makes what was known before ``event_time``

@@ -7,7 +7,7 @@ from decimal import Decimal
 from schemas.base import Currency, Identifier, Micros, Record, Text, Unit
 
 
-class Instrument(Record, kw_only=True):
+class Instrument(Record, frozen=True, kw_only=True):
     """A tradable instrument. Prices are in ``currency`` per ``unit``; quantities are in ``unit``."""
 
     instrument: Identifier

@@ -11,7 +11,7 @@ from schemas.base import Coordinates, Identifier, Micros, Price, Record, Side
 from schemas.evidence import Evidence
 
 
-class Intent(Record, kw_only=True):
+class Intent(Record, frozen=True, kw_only=True):
     """The wish to trade; nothing is sent before the gate has passed it. Keyed by instrument.
 
     ``collar`` is how far from the mark the order's limit price may lie, in price units. ``quantity`` is positive.
@@ -33,7 +33,7 @@ class Intent(Record, kw_only=True):
             raise ValueError("quantity must be a finite number above zero")
 
 
-class PricedIntent(Record, kw_only=True):
+class PricedIntent(Record, frozen=True, kw_only=True):
     """An intent with the market as it stood when it arrived. Keyed by book, where the gate decides.
 
     ``bid``, ``ask`` and ``mark`` are null when there was no tick, or an open gap after it (``price_reason`` says why).

@@ -9,7 +9,7 @@ from msgspec import Meta
 from schemas.base import Count, Identifier, Micros, Record
 
 
-class Segment(Record, kw_only=True, array_like=True):
+class Segment(Record, frozen=True, kw_only=True, array_like=True):
     """A run of consecutive records of one input partition, handed to the processor as one batch.
 
     JSON: an array [topic, first offset, last offset, count, time]. For timers that fired, ``topic`` is empty, the
@@ -23,7 +23,7 @@ class Segment(Record, kw_only=True, array_like=True):
     time: Annotated[int, Meta(ge=0)]
 
 
-class Journal(Record, kw_only=True):
+class Journal(Record, frozen=True, kw_only=True):
     """One commit of one task (one partition of one application). Keyed by application and partition.
 
     ``segments`` are in processing order. ``outputs`` counts the records written and ``output_hash`` is the BLAKE2b-128

@@ -21,7 +21,7 @@ class Measure(enum.StrEnum):
     LOSS = "loss"
 
 
-class Limit(Record, kw_only=True):
+class Limit(Record, frozen=True, kw_only=True):
     """A soft and a hard limit on one measure of a book, in ``currency``.
 
     A breach opens when the measure exceeds a level and closes when it falls below level x (1 - hysteresis), so that

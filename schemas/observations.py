@@ -6,7 +6,7 @@ from schemas.base import Coordinates, Identifier, Micros, Quality, Record, Text,
 from schemas.rules import Operand
 
 
-class Observation(Record, kw_only=True):
+class Observation(Record, frozen=True, kw_only=True):
     """A sample, a mark or a gap, addressed to one rule. Keyed by rule and operand, partitioned by rule.
 
     ``value`` is null when the sample had none, or when an open gap says that the last one cannot be trusted.

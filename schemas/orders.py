@@ -8,7 +8,7 @@ from schemas.base import Currency, Identifier, Micros, Price, Record, Side
 from schemas.evidence import Check, Evidence
 
 
-class Order(Record, kw_only=True):
+class Order(Record, frozen=True, kw_only=True):
     """A limit order, immediate or cancel: good until ``expire_time``, then dead. Keyed by instrument.
 
     ``order_id`` is made from the intent's id: an intent can become at most one order.

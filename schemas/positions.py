@@ -16,7 +16,7 @@ class MarkStatus(enum.StrEnum):
     NONE = "none"
 
 
-class Position(Record, kw_only=True):
+class Position(Record, frozen=True, kw_only=True):
     """Holding of one book in one instrument. Keyed by book and instrument, partitioned by book.
 
     Booked and exact: ``quantity`` (signed, instrument's unit), ``average_price`` (average cost method),

@@ -8,7 +8,7 @@ from schemas.base import Identifier, Micros, Record, Side
 from schemas.evidence import Check, Evidence
 
 
-class Rejection(Record, kw_only=True):
+class Rejection(Record, frozen=True, kw_only=True):
     """A refused intent: all checks with their outcome, not only the first that failed. Keyed by instrument."""
 
     rejection_id: Identifier

@@ -12,14 +12,14 @@ from schemas.alerts import Severity
 from schemas.base import Count, Duration, Identifier, Micros, Record, Side, Text, Value
 
 
-class Telepoint(Record, kw_only=True, tag="telemetry", tag_field="source"):
+class Telepoint(Record, frozen=True, kw_only=True, tag="telemetry", tag_field="source"):
     """A point of a device as operand."""
 
     device: Identifier
     point: Identifier
 
 
-class PriceOf(Record, kw_only=True, tag="price", tag_field="source"):
+class PriceOf(Record, frozen=True, kw_only=True, tag="price", tag_field="source"):
     """The mark of an instrument as operand."""
 
     instrument: Identifier
@@ -38,7 +38,7 @@ class Comparison(enum.StrEnum):
     ABSENT = "absent"
 
 
-class Condition(Record, kw_only=True):
+class Condition(Record, frozen=True, kw_only=True):
     """One comparison: operand against ``threshold``, or against ``factor`` x the operand ``relative_to``.
 
     ``band`` is the half-width for inside and outside, and the hysteresis for below and above: a condition that holds
@@ -63,7 +63,7 @@ class Condition(Record, kw_only=True):
             raise ValueError(f"{self.comparison} needs exactly one of threshold and relative_to")
 
 
-class TradeAction(Record, kw_only=True):
+class TradeAction(Record, frozen=True, kw_only=True):
     """The intent that a rule makes when it fires. ``collar`` bounds the limit price around the mark, in price units."""
 
     book: Identifier
@@ -78,7 +78,7 @@ class TradeAction(Record, kw_only=True):
             raise ValueError("quantity must be a finite number above zero")
 
 
-class Rule(Record, kw_only=True):
+class Rule(Record, frozen=True, kw_only=True):
     """Fires when every condition has held, by event time, for ``duration``; again only after it was cleared.
 
     A condition whose operand has bad quality, an open gap, or is older than ``stale_after`` does not hold.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.base import Count, Micros, Name, Quality, Record, Text, Unit, Value
 
 
-class Telemetry(Record, kw_only=True):
+class Telemetry(Record, frozen=True, kw_only=True):
     """One sample of one point of one device. Keyed by device, so that a device's samples keep their order.
 
     ``value`` is null exactly when the source gave none (a read error, a bad status without value); it is never

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.base import Count, Micros, Name, Price, Record
 
 
-class Tick(Record, kw_only=True):
+class Tick(Record, frozen=True, kw_only=True):
     """Best bid and offer and last trade. A side that has no quote is null, and is never filled in.
 
     Keyed by instrument. ``sequence`` counts the feed's messages per instrument, from 1, without holes.
