@@ -44,7 +44,7 @@ class Words:
             partition=entry.partition,
             commit=entry.commit,
             segments=[
-                Segment(topic=s.topic, first=s.first, last=s.last, count=s.count, time=s.time) for s in entry.segments
+                Segment(topic=s.topic, first=s.first, last=s.last, count=s.records, time=s.time) for s in entry.segments
             ],
             outputs=entry.outputs,
             output_hash=entry.output_hash,

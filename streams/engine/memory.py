@@ -79,8 +79,11 @@ class MemoryDriver:
 
     def run(self) -> None:
         """Process and commit until nothing moves: broadcast inputs first, as a starting task does."""
-        while any([self._step(task) for task in self.tasks]):
-            pass
+        moving = True
+        while moving:
+            moving = False
+            for task in self.tasks:
+                moving = self._step(task) or moving
 
     def advance(self, now: int) -> None:
         """Move the recorded wall clock (microseconds): due timers fire, and what they cause is run."""

@@ -96,7 +96,7 @@ class SegmentEntry(NamedTuple):
     topic: str
     first: int
     last: int
-    count: int
+    records: int
     time: int
 
 
@@ -146,10 +146,7 @@ def tables_of(processor: type[Any]) -> Iterator[tuple[str, StatePort]]:
     seen: set[str] = set()
     for cls in processor.__mro__:
         for name, member in vars(cls).items():
-            if (
-                name not in seen
-                and getattr(member, "name", None) == name
-                and isinstance(getattr(member, "value", 0), type)
-            ):
+            declared = getattr(member, "name", None) == name and hasattr(member, "value")
+            if declared and name not in seen:
                 seen.add(name)
                 yield name, member
