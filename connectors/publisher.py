@@ -1,0 +1,288 @@
+"""The way into Kafka for all connectors: nothing is confirmed to a source before Kafka has acknowledged it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors import letters, metrics
+from connectors.connector import Backoff
+from schemas import cloudevents, topics
+from schemas.base import Record
+from schemas.dead_letters import DeadLetter
+from schemas.topics import Topic
+from streams.engine.cluster import Cluster
+
+log = structlog.get_logger(__name__)
+R = TypeVar("R", bound=Record)
+Done = Callable[[str | None], None]
+_Settled = Callable[[KafkaError | None], None]
+
+# Room in librdkafka's own queue beyond max_outstanding, for dead letters of records that were already let in.
+_HEADROOM = 10_000
+_QUEUE_KBYTES = 131_072
+_TELL_SECONDS = 0.25
+
+
+class Full(Exception):
+    """Kafka does not take records as fast as they come. Stop reading the source until there is room."""
+
+
+class Publisher:
+    """Thread-safe, never blocks, keeps the order of calls per key. One per connector.
+
+    ``application`` is the connector's name: the label in metrics, the key of its dead letters and, as
+    ``connectors/{application}``, the CloudEvents source. At most ``max_outstanding`` records wait for Kafka in memory;
+    they wait as long as Kafka is away, because giving up on them would lose them.
+
+    ``done`` is called once from the poll thread: with None when the record, or the dead letter that stands for it, is
+    in Kafka; otherwise with what went wrong. It must be quick and must not raise or wait for this publisher.
+    """
+
+    def __init__(self, cluster: Cluster, application: str, *, max_outstanding: int = 100_000) -> None:
+        if max_outstanding < 1:
+            raise ValueError(f"max_outstanding is {max_outstanding}; expected at least 1")
+        self._cluster = cluster
+        self._application = application
+        self._source = f"connectors/{application}"
+        self._limit = max_outstanding
+        self._changed = threading.Condition()
+        self._outstanding = 0
+        self._closed = False
+        self._broken = False
+        self._late: deque[Callable[[], None]] = deque()  # what a delivery report leaves to the poll thread's next round
+        self._delivered: Counter[str] = Counter()
+        self._failed: Counter[tuple[str, str]] = Counter()
+        self._letters: deque[DeadLetter] = deque()
+        self._stop = threading.Event()
+        self._producer = self._connect()
+        self._thread = threading.Thread(target=self._poll, name=f"publisher-{application}", daemon=True)
+        self._thread.start()
+
+    @property
+    def outstanding(self) -> int:
+        """Records handed over and not yet settled."""
+        return self._outstanding
+
+    def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
+        """Hand ``record`` over. ``event_id`` becomes ``ce_id`` and must come from the source's own data.
+
+        A record that breaks its own contract or is too large for Kafka becomes a dead letter. Raises :class:`Full`
+        when there is no room, and then nothing has happened; RuntimeError when the publisher is closed.
+        """
+
+        def letter(reason: str) -> DeadLetter:
+            return letters.of_record(application=self._application, topic=topic, key=key, record=record, reason=reason)
+
+        try:
+            payload = letters.checked(topic, record)
+            event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
+            headers = cloudevents.headers(topic.kind, self._source, event_id, event_time)
+            raw_key = key.encode()
+        except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
+            self._send_letter(letter(f"not a valid {topic.kind}: {error}"), done)
+            return
+
+        def settled(error: KafkaError | None) -> None:
+            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                reason = f"too large: with its headers more than Kafka takes on {topic.name} (max.message.bytes)"
+                self._late.append(lambda: self._send_letter(letter(reason), done, replaces=True))
+            else:
+                self._settle(topic.name, error, done)
+
+        self._send(topic.name, raw_key, payload, headers, settled)
+
+    def dead_letter(
+        self,
+        *,
+        source: str,
+        reason: str,
+        raw: bytes,
+        key: str | None = None,
+        receive_time: int,
+        done: Done | None = None,
+    ) -> None:
+        """Put aside what could not become a record. ``source`` is its address, for example ``mqtt:plants/b1/soc``.
+
+        ``receive_time``: microseconds. The same source, bytes and time give the same id. Raises as :meth:`publish`.
+        """
+        letter = letters.dead_letter(
+            application=self._application, source=source, reason=reason, raw=raw, key=key, receive_time=receive_time
+        )
+        self._send_letter(letter, done)
+
+    def wait_for_room(self, stop: threading.Event) -> bool:
+        """Wait until a record would be taken; false when ``stop`` was set first."""
+        with self._changed:
+            while (self._outstanding >= self._limit or self._broken) and not stop.is_set() and not self._closed:
+                self._changed.wait(0.1)
+        return not stop.is_set()
+
+    def flush(self, timeout: float) -> int:
+        """Wait up to ``timeout`` seconds until everything is settled; how many records are not."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self._outstanding and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._outstanding
+
+    def close(self, timeout: float = 3.0) -> None:
+        """Flush, then give up what Kafka has not taken within ``timeout`` seconds: its ``done`` gets the error."""
+        left = self.flush(timeout)
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+        if left:
+            log.warning(
+                "closing with records that Kafka has not acknowledged; sources that wait for it will send them again",
+                connector=self._application,
+                records=left,
+                bootstrap=self._cluster.bootstrap,
+            )
+            self._producer.purge()
+            self.flush(1.0)
+        self._stop.set()
+        self._thread.join(5.0)
+        metrics.SPOOL.remove(self._application)
+
+    def _connect(self) -> Producer:
+        return self._cluster.publisher(
+            **{
+                "message.timeout.ms": 0,
+                "queue.buffering.max.messages": self._limit + _HEADROOM,
+                "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+                "reconnect.backoff.max.ms": 2000,
+                "client.id": self._source.replace("/", "-"),
+                "logger": logging.getLogger("connectors.kafka"),
+            }
+        )
+
+    def _send(
+        self,
+        topic: str,
+        key: bytes,
+        payload: bytes,
+        headers: list[cloudevents.Header],
+        settled: _Settled,
+        *,
+        replaces: bool = False,
+    ) -> None:
+        """``replaces``: the record was let in already and only changes its shape; no bound applies to it."""
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            settled(error)
+
+        with self._changed:
+            if self._closed and not replaces:
+                raise RuntimeError(f"the publisher of {self._application} is closed")
+            if self._outstanding >= self._limit and not replaces:
+                raise Full(f"{self._outstanding} records wait for Kafka at {self._cluster.bootstrap}")
+            if self._broken:
+                raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew")
+            try:
+                name = self._cluster.named(topic)
+                self._producer.produce(name, payload, key=key, headers=list(headers), on_delivery=report)
+            except BufferError:
+                raise Full(f"librdkafka's queue is full with {self._outstanding} records") from None
+            except KafkaException as raised:
+                error: KafkaError = raised.args[0]
+                if error.fatal():
+                    self._broken = True
+                    raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew") from raised
+                self._late.append(lambda: settled(error))
+            if not replaces:
+                self._outstanding += 1
+
+    def _send_letter(self, letter: DeadLetter, done: Done | None, *, replaces: bool = False) -> None:
+        topic = topics.dead_letters
+        self._send(
+            topic.name,
+            self._application.encode(),
+            topic.encode(letter),
+            cloudevents.headers(topic.kind, self._source, letter.letter_id, letter.event_time),
+            lambda error: self._settle(topic.name, error, done),
+            replaces=replaces,
+        )
+        self._letters.append(letter)
+
+    def _settle(self, topic: str, error: KafkaError | None, done: Done | None) -> None:
+        if error is None:
+            self._delivered[topic] += 1
+        else:
+            self._failed[topic, f"{error.name()}: {error.str()}"] += 1
+            self._broken = self._broken or error.fatal()
+        try:
+            if done is not None:
+                done(None if error is None else f"{error.name()}: {error.str()}")
+        finally:
+            with self._changed:
+                self._outstanding -= 1
+                self._changed.notify_all()
+
+    def _poll(self) -> None:
+        """The poll thread: serves delivery reports, and tells metrics and log what came of them."""
+        backoff = Backoff(self._stop, first=0.2, ceiling=10.0)
+        told = 0.0
+        while not self._stop.is_set():
+            try:
+                self._producer.poll(0.1)
+                self._finish_late()
+                if self._broken:
+                    backoff.wait()
+                    self._replace()
+                elif self._delivered:
+                    backoff.reset()
+            except Exception:
+                # This thread serves every source: a callback that fails must not end it.
+                log.exception("a delivery callback failed", connector=self._application)
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                self._tell()
+        self._tell()
+
+    def _finish_late(self) -> None:
+        for _ in range(len(self._late)):
+            finish = self._late.popleft()
+            try:
+                finish()
+            except Full:
+                self._late.append(finish)
+
+    def _replace(self) -> None:
+        """After a fatal error librdkafka's producer is of no use: its records fail, and a new one takes over."""
+        log.error("the Kafka producer failed for good and is replaced", connector=self._application)
+        self._producer.purge()
+        self._producer.flush(1.0)
+        with self._changed:
+            self._producer = self._connect()
+            self._broken = False
+
+    def _tell(self) -> None:
+        metrics.SPOOL.labels(self._application).set(self._outstanding)
+        while self._delivered:
+            topic, count = self._delivered.popitem()
+            metrics.PUBLISHED.labels(self._application, topic).inc(count)
+        while self._failed:
+            (topic, error), count = self._failed.popitem()
+            metrics.DELIVERY_ERRORS.labels(self._application, topic).inc(count)
+            name = self._cluster.named(topic)
+            log.error("Kafka did not take records", connector=self._application, topic=name, error=error, records=count)
+        put_aside = [self._letters.popleft() for _ in range(len(self._letters))]
+        if put_aside:
+            metrics.DEAD_LETTERS.labels(self._application).inc(len(put_aside))
+            log.warning(
+                "put aside as dead letters",
+                connector=self._application,
+                records=len(put_aside),
+                last_source=put_aside[-1].source,
+                last_reason=put_aside[-1].reason,
+            )
