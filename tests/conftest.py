@@ -1,0 +1,83 @@
+"""Real servers for the tests. ``GRIDTAPE_TEST_KAFKA=host:port`` takes an own Kafka instead of starting one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from schemas import topics
+from streams.engine.cluster import Cluster
+from streams.local.kafka import Kafka
+from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
+from streams.local.redis import Redis
+
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="session")
+def services_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data and logs of this run's servers; pytest keeps the last three runs' folders."""
+    return tmp_path_factory.mktemp("services")
+
+
+@pytest.fixture(scope="session")
+def kafka(services_dir: Path) -> Iterator[str]:
+    """Bootstrap address of a real Kafka."""
+    if own := os.environ.get("GRIDTAPE_TEST_KAFKA"):
+        yield own
+        return
+    with Kafka(services_dir / "kafka") as broker:
+        yield broker.address
+
+
+@pytest.fixture(scope="session")
+def redis_url(services_dir: Path) -> Iterator[str]:
+    """URL of a real Redis."""
+    with Redis(services_dir / "redis") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def mqtt_broker(services_dir: Path) -> Iterator[tuple[str, int]]:
+    """Host and port of an MQTT broker: Mosquitto where it is installed, otherwise amqtt."""
+    with mqtt(services_dir) as broker:
+        yield "127.0.0.1", broker.port
+
+
+@pytest.fixture(scope="session")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Host and port of a real Mosquitto; skips where it is not installed."""
+    binary = find_mosquitto()
+    if binary is None:
+        pytest.skip("Mosquitto is not installed (Debian: apt-get install mosquitto)")
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto"), binary=binary) as broker:
+        yield "127.0.0.1", broker.port
+
+
+@pytest.fixture
+def cluster(kafka: str) -> Iterator[Cluster]:
+    """A tenant of its own on the Kafka, with every topic of the schemas created with 4 partitions."""
+    cluster = Cluster(kafka, prefix=f"t{uuid.uuid4().hex[:8]}")
+    admin = cluster.admin()
+    wanted = [
+        NewTopic(
+            cluster.named(topic.name),
+            num_partitions=PARTITIONS,
+            replication_factor=1,
+            config={"cleanup.policy": "compact", "min.compaction.lag.ms": str(topic.retention_ms)}
+            if topic.compacted
+            else {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)},
+        )
+        for topic in topics.ALL
+    ]
+    for created in admin.create_topics(wanted).values():
+        created.result(timeout=30)
+    yield cluster
+    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
+    for deleted in admin.delete_topics(names).values():
+        deleted.result(timeout=30)
