@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
 from streams.local.redis import Redis
 
 PARTITIONS = 4
+
+
+def wait_until(holds: Callable[[], bool], timeout: float = 20.0) -> None:
+    """Poll until ``holds``; fail after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, f"did not come true within {timeout} s"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +86,8 @@ def cluster(kafka: str) -> Iterator[Cluster]:
     ]
     for created in admin.create_topics(wanted).values():
         created.result(timeout=30)
+    # the controller has answered, the broker may not have heard yet
+    wait_until(lambda: {topic.topic for topic in wanted} <= admin.list_topics(timeout=10).topics.keys())
     yield cluster
     names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
     for deleted in admin.delete_topics(names).values():
