@@ -120,9 +120,12 @@ class Publisher:
         self._send_letter(letter, done)
 
     def wait_for_room(self, stop: threading.Event) -> bool:
-        """Wait until a record would be taken; false when ``stop`` was set first."""
+        """Wait until half of the room is free again; false when ``stop`` was set first.
+
+        Half, because a caller that wakes for every single slot wrestles with the poll thread for the interpreter.
+        """
         with self._changed:
-            while (self._outstanding >= self._limit or self._broken) and not stop.is_set() and not self._closed:
+            while (self._outstanding > self._limit // 2 or self._broken) and not stop.is_set() and not self._closed:
                 self._changed.wait(0.1)
         return not stop.is_set()
 
@@ -226,7 +229,8 @@ class Publisher:
         finally:
             with self._changed:
                 self._outstanding -= 1
-                self._changed.notify_all()
+                if self._outstanding in (0, self._limit // 2):
+                    self._changed.notify_all()
 
     def _poll(self) -> None:
         """The poll thread: serves delivery reports, and tells metrics and log what came of them."""
