@@ -1,0 +1,256 @@
+"""Watches feeds for holes, repeats and silence, and makes the gap records that say so. Pure: time is passed in."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from msgspec import structs
+
+from schemas.base import EARLIEST_TIME, LATEST_TIME
+from schemas.gaps import Feed, Gap, GapReason
+
+_IDENTIFIER_LIMIT = 200
+_NEVER = -1  # counted down from here it does not reach zero: the hole is never filled
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one arrival means: the gap records to write before it, and whether its number was here already."""
+
+    gaps: list[Gap]
+    duplicate: bool
+
+
+@dataclass(slots=True)
+class _Hole:
+    gap: Gap
+    missing: int
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """Numbers of one stream. ``missing``: first number of each run still missing → (last number, its hole)."""
+
+    highest: int
+    newest: int
+    forgotten: int
+    missing: dict[int, tuple[int, _Hole]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Watch:
+    silence: int
+    since: int
+
+
+def event_id(gap: Gap) -> str:
+    """``ce_id`` of a gap record: its opening and its closing are two events."""
+    return f"{gap.gap_id}/{'open' if gap.open else 'closed'}"
+
+
+class FeedTracker:
+    """Sequence, silence and connection of the streams of one feed. A stream is a key (device, instrument) and a point.
+
+    Gap ids follow from the source's own numbers and times. Times are microseconds. Not thread-safe. What was missed
+    before a stream's first arrival cannot be known; the caller says it with :meth:`disconnected` where it matters.
+
+    Per stream at most ``max_missing`` runs of missing numbers are remembered; beyond that the oldest is given up: its
+    gap stays open for ever, and what arrives from it later is passed as new, never taken for a repeat.
+    """
+
+    def __init__(self, feed: Feed, *, max_missing: int = 64) -> None:
+        self._feed = feed
+        self._max_missing = max_missing
+        self._sequences: dict[tuple[str, str | None], _Sequence] = {}
+        self._watches: dict[tuple[str, str | None], _Watch] = {}
+        self._open: dict[tuple[str, str | None], dict[GapReason, Gap]] = {}
+
+    def watch(self, key: str, point: str | None, *, silence: int, now: int) -> None:
+        """Expect an arrival every ``silence`` microseconds from ``now`` on; ``point`` None: any point of the key."""
+        self._watches[key, point] = _Watch(silence, now)
+
+    def arrived(self, key: str, point: str | None, *, sequence: int | None, event_time: int, receive_time: int) -> Seen:
+        """A record is here. It ends the key's silence, and its number, if it has one, is held against the stream's.
+
+        A number above the next opens a gap; one that was missing closes it when it was the last of its gap. A number
+        that is not above the highest is a restart of the source when its event time is newer than all before, and
+        otherwise late or a repeat.
+        """
+        gaps = self._back(key, point, event_time, receive_time)
+        if sequence is None:
+            return Seen(gaps, duplicate=False)
+        stream = self._sequences.get((key, point))
+        if stream is None:
+            self._sequences[key, point] = _Sequence(sequence, event_time, forgotten=sequence - 1)
+            return Seen(gaps, duplicate=False)
+        if sequence > stream.highest:
+            if sequence > stream.highest + 1:
+                gaps.append(self._hole(stream, key, point, sequence, event_time, receive_time))
+            stream.highest = sequence
+            stream.newest = max(stream.newest, event_time)
+            return Seen(gaps, duplicate=False)
+        if event_time > stream.newest:
+            gaps += self._restart(stream, key, point, sequence, event_time, receive_time)
+            return Seen(gaps, duplicate=False)
+        return self._late(stream, gaps, sequence, event_time, receive_time)
+
+    def silent(self, now: int) -> list[Gap]:
+        """Gaps of the watched streams that have been silent for too long; ask about once a second.
+
+        None is opened while the key's connection is known to be lost: that gap says it already.
+        """
+        gaps = []
+        for (key, point), watch in self._watches.items():
+            if now - watch.since <= watch.silence or GapReason.DISCONNECTED in self._open.get((key, None), {}):
+                continue
+            opened = self._open.setdefault((key, point), {})
+            if GapReason.SILENCE not in opened:
+                detail = f"nothing for more than {watch.silence / 1e6:g} s"
+                gap = self._gap(key, point, GapReason.SILENCE, f"{watch.since}", now, now, detail=detail)
+                opened[GapReason.SILENCE] = gap
+                gaps.append(gap)
+        return gaps
+
+    def disconnected(self, key: str, *, now: int, detail: str) -> list[Gap]:
+        """The connection that brings the key's data is lost; its next arrival closes the gap. One gap at a time."""
+        return self._interrupted(key, None, GapReason.DISCONNECTED, now, now, None, detail)
+
+    def overflowed(
+        self, key: str, point: str | None, *, event_time: int, receive_time: int, count: int | None, detail: str
+    ) -> list[Gap]:
+        """The source says that it dropped data of the stream, ``count`` records if known; its next arrival closes."""
+        return self._interrupted(key, point, GapReason.OVERFLOW, event_time, receive_time, count, detail)
+
+    def _interrupted(
+        self,
+        key: str,
+        point: str | None,
+        reason: GapReason,
+        event_time: int,
+        receive_time: int,
+        count: int | None,
+        detail: str,
+    ) -> list[Gap]:
+        opened = self._open.setdefault((key, point), {})
+        if reason in opened:
+            return []
+        gap = self._gap(key, point, reason, f"{event_time}", event_time, receive_time, count=count, detail=detail)
+        opened[reason] = gap
+        return [gap]
+
+    def _back(self, key: str, point: str | None, event_time: int, receive_time: int) -> list[Gap]:
+        closed = []
+        for address in {(key, None), (key, point)}:
+            if watch := self._watches.get(address):
+                watch.since = max(watch.since, receive_time)
+            for gap in self._open.pop(address, {}).values():
+                lasted = max(0, receive_time - gap.receive_time) / 1e6
+                closed.append(_closed(gap, f"data is back after {lasted:.3f} s", event_time, receive_time))
+        return sorted(closed, key=lambda gap: gap.gap_id)
+
+    def _hole(
+        self, stream: _Sequence, key: str, point: str | None, sequence: int, event_time: int, receive_time: int
+    ) -> Gap:
+        first, last = stream.highest + 1, sequence - 1
+        count = last - first + 1
+        gap = self._gap(
+            key,
+            point,
+            GapReason.SEQUENCE,
+            f"{first}-{last}/{event_time}",
+            event_time,
+            # It is noticed just before the record that shows it, which therefore counts as received later.
+            receive_time - 1,
+            count=count,
+            first=first,
+            last=last,
+            detail=f"number {sequence} followed {stream.highest}",
+        )
+        stream.missing[first] = (last, _Hole(gap, count))
+        self._forget(stream)
+        return gap
+
+    def _late(self, stream: _Sequence, gaps: list[Gap], sequence: int, event_time: int, receive_time: int) -> Seen:
+        for first, (last, hole) in stream.missing.items():
+            if first <= sequence <= last:
+                del stream.missing[first]
+                if first < sequence:
+                    stream.missing[first] = (sequence - 1, hole)
+                if sequence < last:
+                    stream.missing[sequence + 1] = (last, hole)
+                hole.missing -= 1
+                if hole.missing == 0:
+                    gaps.append(_closed(hole.gap, "came late", event_time, receive_time))
+                self._forget(stream)
+                return Seen(gaps, duplicate=False)
+        return Seen(gaps, duplicate=sequence > stream.forgotten)
+
+    def _restart(
+        self, stream: _Sequence, key: str, point: str | None, sequence: int, event_time: int, receive_time: int
+    ) -> list[Gap]:
+        detail = f"the source counts anew: number {sequence} followed {stream.highest}; what is missing is not known"
+        gap = self._gap(
+            key,
+            point,
+            GapReason.SEQUENCE,
+            f"restart/{sequence}/{event_time}",
+            event_time,
+            receive_time - 1,
+            detail=detail,
+        )
+        self._sequences[key, point] = _Sequence(sequence, event_time, forgotten=sequence - 1)
+        return [gap, _closed(gap, detail, event_time, receive_time)]
+
+    def _forget(self, stream: _Sequence) -> None:
+        while len(stream.missing) > self._max_missing:
+            last, hole = stream.missing.pop(min(stream.missing))
+            stream.forgotten = max(stream.forgotten, last)
+            hole.missing = _NEVER
+
+    def _gap(
+        self,
+        key: str,
+        point: str | None,
+        reason: GapReason,
+        tail: str,
+        event_time: int,
+        receive_time: int,
+        *,
+        count: int | None = None,
+        first: int | None = None,
+        last: int | None = None,
+        detail: str,
+    ) -> Gap:
+        return Gap(
+            gap_id=_identifier(f"{self._feed.value}/{key}/{point or ''}/{reason.value}/{tail}"),
+            feed=self._feed,
+            key=key,
+            point=point,
+            reason=reason,
+            open=True,
+            first=first,
+            last=last,
+            count=count,
+            detail=detail[:2000],
+            event_time=_within(event_time),
+            receive_time=_within(receive_time),
+        )
+
+
+def _closed(gap: Gap, detail: str, event_time: int, receive_time: int) -> Gap:
+    return structs.replace(
+        gap, open=False, detail=detail, event_time=_within(event_time), receive_time=_within(receive_time)
+    )
+
+
+def _identifier(text: str) -> str:
+    """An id that stays unique when two long names leave no room for the rest."""
+    if len(text) <= _IDENTIFIER_LIMIT:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:40]
+    return f"{text[: _IDENTIFIER_LIMIT - 41]}/{digest}"
+
+
+def _within(micros: int) -> int:
+    return min(max(micros, EARLIEST_TIME), LATEST_TIME - 1)
