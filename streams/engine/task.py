@@ -359,6 +359,11 @@ class Task:
         self._poison = []
         self._fresh_poison = []
 
+    @property
+    def keys(self) -> int:
+        """Keys in the committed tables."""
+        return sum(len(table.committed) for table in self.tables.values())
+
     # --- restore -----------------------------------------------------------------------------------------------
 
     def restore(self, key: bytes, value: bytes | None) -> None:

@@ -1,0 +1,146 @@
+"""Rebuilding the state of tasks from their changelog, while the other tasks of the worker go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from streams.engine import metrics
+from streams.engine.cluster import Cluster
+from streams.engine.errors import Fatal, classify
+from streams.engine.layout import changelog_of
+from streams.engine.task import Task
+
+Place = tuple[str, int]
+"""Topic (as named on the cluster) and partition."""
+
+log = structlog.get_logger(__name__)
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
+    """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster)."""
+    asked = [TopicPartition(topic, partition) for topic, partition in partitions]
+    if not asked:
+        return {}
+    admin = cluster.admin()
+    try:
+        low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
+        high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout)
+        return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
+    except KafkaException as error:
+        raise classify(error, "asking for the ends of partitions") from error
+
+
+@dataclass
+class _Progress:
+    task: Task
+    position: int
+    low: int
+    end: int
+
+
+class Restoration:
+    """Reads changelog partitions read_committed up to where they ended before the restore began.
+
+    The end is the read_uncommitted high watermark: an open transaction of a worker that died must first be decided
+    (by the timeout of the transaction at the latest), otherwise its committed tail would be missed.
+    """
+
+    def __init__(self, cluster: Cluster, application: str, timeout: float) -> None:
+        self._cluster = cluster
+        self._topic = cluster.named(changelog_of(application))
+        self._application = application
+        self._timeout = timeout
+        self._running: dict[int, _Progress] = {}
+        self._consumer: Consumer | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._running)
+
+    def add(self, tasks: Iterable[Task]) -> list[Task]:
+        """Begin to restore; return the tasks whose changelog is empty, which are done."""
+        tasks = list(tasks)
+        ends = bounds(self._cluster, [(self._topic, task.partition) for task in tasks], self._timeout)
+        done: list[Task] = []
+        assign: list[TopicPartition] = []
+        for task in tasks:
+            low, end = ends[self._topic, task.partition]
+            if low >= end:
+                done.append(task)
+            else:
+                self._running[task.partition] = _Progress(task, low, low, end)
+                assign.append(TopicPartition(self._topic, task.partition, low))
+        if assign:
+            self._open().incremental_assign(assign)
+        return [self._finish(task) for task in done]
+
+    def drop(self, partition: int) -> None:
+        """The task was revoked before it was restored."""
+        if self._running.pop(partition, None) is not None:
+            self._open().incremental_unassign([TopicPartition(self._topic, partition)])
+
+    def step(self, timeout: float) -> list[Task]:
+        """Read some; return the tasks that are now restored. Raises Fatal when a record cannot be read."""
+        done: list[Task] = []
+        count = 0
+        for message in self._open().consume(10_000, timeout):
+            progress = self._running.get(message.partition() or 0)
+            if progress is None:
+                continue
+            error = message.error()
+            if error is None:
+                self._take(progress.task, message)
+                progress.position = (message.offset() or 0) + 1
+                count += 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                progress.position = max(progress.position, message.offset() or 0)
+            else:
+                raise classify(error, f"restoring from {self._topic}[{message.partition()}]")
+            if progress.position >= progress.end:
+                self.drop(progress.task.partition)
+                done.append(self._finish(progress.task))
+        metrics.restored.labels(self._application).inc(count)
+        for partition, progress in self._running.items():
+            ratio = (progress.position - progress.low) / (progress.end - progress.low)
+            metrics.restore_ratio.labels(self._application, partition).set(ratio)
+        return done
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _take(self, task: Task, message: Any) -> None:
+        try:
+            task.restore(message.key(), message.value())
+        except ValueError as error:
+            raise Fatal(
+                f"changelog record {self._topic}[{message.partition()}]@{message.offset()} cannot be read: {error}. "
+                "It was written by an incompatible version, or by somebody else. Run the version that wrote it, or "
+                "delete this application's changelog and the offsets of its group "
+                f"{self._cluster.named(self._application)}, so that it starts anew."
+            ) from error
+
+    def _finish(self, task: Task) -> Task:
+        task.restored()
+        metrics.restore_ratio.labels(self._application, task.partition).set(1)
+        log.info("state restored", application=self._application, partition=task.partition, keys=task.keys)
+        return task
+
+    def _open(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = self._cluster.reader(
+                f"{self._application}-restore",
+                enable_partition_eof=True,
+                auto_offset_reset="error",
+                fetch_message_max_bytes=4 << 20,
+                queued_max_messages_kbytes=65_536,
+            )
+        return self._consumer
