@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from schemas.base import Coordinates, Record
 from schemas.topics import Topic
@@ -85,10 +85,10 @@ class Timers(Protocol):
         """Forget the key's timers."""
 
 
-class State:
+class State(Generic[V]):
     """Declares a table in a processor's class body: ``holdings = State(Holding)``. Each task gets its own."""
 
-    def __init__(self, value: type[Any]) -> None:
+    def __init__(self, value: type[V]) -> None:
         """``value``: the Struct or builtin that msgspec can write and read back."""
         self.value = value
         self.name = ""
@@ -96,6 +96,16 @@ class State:
     def __set_name__(self, owner: type, name: str) -> None:
         """The attribute's name is the table's name in the changelog."""
         self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> State[V]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Table[V]: ...
+    def __get__(self, instance: object | None, owner: type) -> State[V] | Table[V]:
+        """The declaration; a hosted processor has the table itself in its place."""
+        if instance is None:
+            return self
+        raise AttributeError(f"{owner.__name__}.{self.name} has no table yet: a driver must host the processor")
 
 
 class Processor(ABC):

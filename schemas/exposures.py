@@ -34,7 +34,9 @@ class Exposure(Record, frozen=True, kw_only=True):
     """What a book has at stake in one currency. Keyed by book and currency, partitioned by book.
 
     Values are null while any position with a quantity has no live mark: an unknown exposure never looks like a small
-    one. ``unknown`` lists the instruments that cause it.
+    one. ``unknown`` lists the instruments that cause it. ``gross`` is the sum of absolute market values, ``net`` the
+    signed sum (long is positive), ``positions`` how many have a quantity. ``limits`` are the active ones in this
+    currency; a limit's ``state`` stays soft or hard until its breach has closed.
     """
 
     book: Identifier

@@ -24,7 +24,7 @@ class Measure(enum.StrEnum):
 class Limit(Record, frozen=True, kw_only=True):
     """A soft and a hard limit on one measure of a book, in ``currency``.
 
-    A breach opens when the measure exceeds a level and closes when it falls below level x (1 - hysteresis), so that
+    A breach opens when the measure exceeds a level and closes when it is down to level x (1 - hysteresis), so that
     a value that trembles at the level makes one alert and not a hundred. A limit that is not ``active`` closes its
     breaches.
     """
