@@ -85,7 +85,8 @@ def ensure(cluster: Cluster, specs: Iterable[TopicSpec], *, replication: int = 1
             )
             for s in missing
         ]
-        for name, future in cluster.admin().create_topics(new, operation_timeout=timeout).items():
+        admin = cluster.admin()  # must outlive its futures
+        for name, future in admin.create_topics(new, operation_timeout=timeout).items():
             try:
                 future.result()
             except KafkaException as error:

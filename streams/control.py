@@ -1,0 +1,112 @@
+"""Publishing what everybody needs: instruments, limits, rules, switches; each into every partition, all or nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaException
+
+from schemas import cloudevents, topics
+from schemas.base import key_of
+from schemas.control import KillSwitch
+from schemas.topics import Topic
+from streams.engine.cluster import Cluster
+
+Keyed = tuple[Topic[Any], str, Any]
+_KINDS: dict[str, tuple[Topic[Any], str]] = {
+    "instruments": (topics.instruments, "instrument"),
+    "limits": (topics.limits, "limit_id"),
+    "rules": (topics.rules, "rule_id"),
+    "control": (topics.control, "scope"),
+    "fills": (topics.fills, "instrument"),
+}
+"""Table of the file, its topic, and the field that makes the key."""
+
+
+class ControlError(Exception):
+    """What was to be published cannot be; the message names file, key and what is allowed."""
+
+
+def read_file(path: Path, now: int) -> list[Keyed]:
+    """Records of a TOML file with tables [[instruments]], [[limits]], [[rules]], [[control]], [[fills]].
+
+    ``now`` (microseconds) becomes event and receive time, and the version where the file gives none, so that a later
+    publication always has the higher version. Raises ControlError with all errors at once.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ControlError(f"{path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ControlError(f"{path} is not TOML: {error}") from error
+    errors: list[str] = []
+    records: list[Keyed] = []
+    for table, rows in document.items():
+        if table not in _KINDS:
+            errors.append(f"{path}: [[{table}]] is not known; allowed are {', '.join(sorted(_KINDS))}")
+            continue
+        topic, key_field = _KINDS[table]
+        for number, row in enumerate(rows):
+            stamped = {"event_time": now, "receive_time": now, **row}
+            if "version" in topic.record.__struct_fields__:
+                stamped.setdefault("version", now)
+            try:
+                record = msgspec.convert(stamped, topic.record, strict=False)
+            except (msgspec.ValidationError, ValueError) as error:
+                errors.append(f"{path}: {table}[{number}]: {error}")
+                continue
+            if unknown := sorted(set(row) - set(topic.record.__struct_fields__)):
+                allowed = ", ".join(topic.record.__struct_fields__)
+                errors.append(f"{path}: {table}[{number}]: unknown {', '.join(unknown)}; allowed are {allowed}")
+            records.append((topic, key_of(getattr(record, key_field)), record))
+    if errors:
+        raise ControlError("nothing was published:\n" + "\n".join(f"  {e}" for e in errors))
+    return records
+
+
+def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int) -> None:
+    """Write records in one transaction, broadcast ones into every partition. Raises ControlError when Kafka refuses."""
+    producer = cluster.publisher(
+        transactional_id=cluster.named(f"control-{socket.gethostname()}-{os.getpid()}"), transaction_timeout_ms=15_000
+    )
+    try:
+        producer.init_transactions(15)
+        producer.begin_transaction()
+        for topic, key, record in records:
+            headers = cloudevents.headers(topic.kind, "operator", _event_id(topic, key, record), record.event_time)
+            for place in _places(topic, partitions):
+                producer.produce(cluster.named(topic.name), topic.encode(record), key.encode(), place, headers=headers)
+        producer.commit_transaction(15)
+    except KafkaException as error:
+        raise ControlError(f"Kafka at {cluster.bootstrap} did not take it: {error.args[0].str()}") from error
+
+
+def kill_switch(scope: str, engaged: bool, reason: str, actor: str, now: int) -> Keyed:
+    """The record of a switch. Raises ControlError when the scope is neither ``all`` nor ``book:NAME``."""
+    row = {
+        "scope": scope,
+        "version": now,
+        "engaged": engaged,
+        "reason": reason,
+        "actor": actor,
+        "event_time": now,
+        "receive_time": now,
+    }
+    try:
+        return topics.control, scope, msgspec.convert(row, KillSwitch)
+    except msgspec.ValidationError as error:
+        raise ControlError(f"kill switch: {error}") from error
+
+
+def _places(topic: Topic[Any], partitions: int) -> Iterable[int]:
+    return range(partitions) if topic.broadcast else (-1,)
+
+
+def _event_id(topic: Topic[Any], key: str, record: Any) -> str:
+    return getattr(record, "fill_id", None) or f"{topic.name}-{key}-{getattr(record, 'version', record.event_time)}"
