@@ -18,6 +18,24 @@ from streams.local.progress import Progress
 from streams.local.service import HOST, Service, exchange, free_port
 
 HEAP = "512m"
+JVM_FLAGS = (
+    "-XX:+UseSerialGC",  # as fast as G1 and Parallel on this heap, starts no slower, and takes 140 MB less than G1
+    "--sun-misc-unsafe-memory-access=allow",  # else Scala's lazy values make the JVM print a warning
+    "-Djava.awt.headless=true",
+)
+LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = info
+logger.startup.name = org.apache.kafka.common.utils.AppInfoParser
+logger.startup.level = info
+"""
 CLIENT_QUIET = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
 """While the broker starts, refused connections are expected: no complaints on standard error, quick retries."""
 
@@ -31,6 +49,15 @@ def java() -> str:
             "The Java runtime for Apache Kafka is missing. Install it with: pip install 'gridtape[local]'"
         ) from error
     return str(JAVA)
+
+
+def tool(main: str, *arguments: str, progress: Progress | None = None) -> list[str]:
+    """Command line of one of Kafka's own tools, e.g. ``org.apache.kafka.tools.consumer.ConsoleConsumer``.
+
+    Raises ServiceError when Kafka is not here yet and cannot be downloaded.
+    """
+    found = jars.class_path(progress or Progress())
+    return [java(), *JVM_FLAGS, "-XX:TieredStopAtLevel=1", "-cp", os.pathsep.join(map(str, found)), main, *arguments]
 
 
 class Kafka(Service):
@@ -47,6 +74,7 @@ class Kafka(Service):
         ("OutOfMemoryError", "other programs leave too little memory: the broker needs 1 GiB"),
         ("insufficient memory for the Java Runtime", "other programs leave too little memory: the broker needs 1 GiB"),
         ("Failed to acquire lock on file .lock", "another Kafka runs on this data folder: stop it or choose another"),
+        ("Stored node id", "the data are of another Kafka: choose another data folder"),
         ("There is corruption in", "the data are damaged: move the data folder away and start again"),
     )
 
@@ -158,19 +186,3 @@ class Kafka(Service):
             out.write(result.stdout + result.stderr)
         if result.returncode:
             raise ServiceError(self._why(f"{self.title} could not format its data folder (exit {result.returncode})"))
-
-
-JVM_FLAGS = ("-XX:+UseSerialGC", "--sun-misc-unsafe-memory-access=allow", "-Djava.awt.headless=true")
-LOGGING = """\
-status = error
-appender.out.type = Console
-appender.out.name = out
-appender.out.layout.type = PatternLayout
-appender.out.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
-rootLogger.level = warn
-rootLogger.appenderRef.out.ref = out
-logger.server.name = kafka.server.KafkaRaftServer
-logger.server.level = info
-logger.startup.name = org.apache.kafka.common.utils.AppInfoParser
-logger.startup.level = info
-"""

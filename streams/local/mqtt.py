@@ -18,8 +18,9 @@ CONNACK = bytes.fromhex("20020000")
 
 
 def find_mosquitto() -> str | None:
-    """Path of the Mosquitto broker, or None. Debian keeps it in a folder that is not on a user's PATH."""
-    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    """Path of the Mosquitto broker, or None. Systems keep it in folders that are often not on a user's PATH."""
+    folders = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"]
+    return shutil.which("mosquitto", path=os.pathsep.join(folders))
 
 
 class Mosquitto(Service):
