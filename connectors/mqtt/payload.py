@@ -1,0 +1,188 @@
+"""Reads MQTT payloads: plain numbers and JSON. Anything doubtful is refused with a reason, never guessed. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from connectors.mqtt.config import JsonPaths, TimeFormat
+from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
+
+LIMIT = 262_144
+"""Bytes. One sample takes some hundred; what is far larger is a mistake and not worth the parser's time."""
+
+_NUMBER = re.compile(rb"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VALUE_LIMIT = 1e18
+_SEQUENCE_LIMIT = 2**63 - 1
+_PER_UNIT = {TimeFormat.S: 1_000_000, TimeFormat.MS: 1_000, TimeFormat.US: 1}
+_QUALITIES = {quality.value: quality for quality in Quality}
+_ABSENT = object()
+
+
+class Refused(ValueError):
+    """The payload cannot become a sample; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a payload says. ``time``: microseconds; None, like sequence and unit, where it does not say."""
+
+    value: float | None
+    time: int | None = None
+    sequence: int | None = None
+    unit: str | None = None
+    quality: Quality = Quality.GOOD
+    reason: str = ""
+
+
+def read_number(raw: bytes) -> Sample:
+    """A decimal number in ASCII, white space around it allowed. Raises :class:`Refused`."""
+    _bounded(raw)
+    if not _NUMBER.fullmatch(raw):
+        raise Refused(f"{_shown(raw)} is no plain number such as 21.5 or -3e2")
+    return Sample(_checked(float(raw)))
+
+
+def read_json(raw: bytes, paths: JsonPaths) -> Sample:
+    """A JSON document with one sample at ``paths``. Raises :class:`Refused`."""
+    _bounded(raw)
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refused(f"not valid JSON: {error}; begins with {_shown(raw)}") from None
+    value, doubt = _value(_required(document, paths.value, "value"), paths.value)
+    quality, reason = _quality(document, paths)
+    if value is None:
+        quality, doubt = Quality.BAD, "the source gave no value"
+    elif doubt and quality is Quality.GOOD:
+        quality = Quality.UNCERTAIN
+    return Sample(
+        value=value,
+        time=None if paths.time is None else _time(_required(document, paths.time, "time"), paths),
+        sequence=None if paths.sequence is None else _sequence(_required(document, paths.sequence, "sequence"), paths),
+        unit=_unit(document, paths),
+        quality=quality,
+        reason="; ".join(text for text in (doubt, reason) if text),
+    )
+
+
+def _bounded(raw: bytes) -> None:
+    if len(raw) > LIMIT:
+        raise Refused(f"{len(raw)} bytes; a payload has at most {LIMIT}")
+
+
+def _at(document: Any, path: str) -> Any:
+    """What stands at ``path``: keys and list places, joined by dots."""
+    for step in path.split("."):
+        if isinstance(document, dict):
+            document = document.get(step, _ABSENT)
+        elif isinstance(document, list) and step.isascii() and step.isdigit() and int(step) < len(document):
+            document = document[int(step)]
+        else:
+            return _ABSENT
+    return document
+
+
+def _required(document: Any, path: str, what: str) -> Any:
+    found = _at(document, path)
+    if found is _ABSENT:
+        raise Refused(f"the field {path!r} ({what}) is missing")
+    return found
+
+
+def _value(found: Any, path: str) -> tuple[float | None, str]:
+    """The number and a doubt about it."""
+    if found is None:
+        return None, ""
+    if isinstance(found, bool):
+        return float(found), ""
+    if isinstance(found, int | float):
+        number = _checked(found)
+        return number, "" if number == found else f"{found} is rounded to {number:.0f}"
+    raise Refused(f"the field {path!r} (value) is {_kind(found)}, expected a number, true, false or null")
+
+
+def _checked(number: float) -> float:
+    # Compared before the conversion: a very long integer has no float.
+    if not -_VALUE_LIMIT <= number <= _VALUE_LIMIT or not math.isfinite(number):
+        shown = str(number)[:40] if isinstance(number, float) else f"an integer of {number.bit_length()} bits"
+        raise Refused(f"the value is {shown}; expected a finite number within ±1e18")
+    return float(number)
+
+
+def _time(found: Any, paths: JsonPaths) -> int:
+    if paths.time_format is TimeFormat.ISO8601:
+        micros = _iso(found)
+    elif isinstance(found, bool) or not isinstance(found, int | float):
+        raise Refused(f"the field {paths.time!r} (time) is {_kind(found)}, expected a number ({paths.time_format})")
+    elif isinstance(found, float) and not math.isfinite(found):
+        raise Refused(f"the field {paths.time!r} (time) is {found}")
+    else:
+        micros = round(found * _PER_UNIT[paths.time_format])
+    if not EARLIEST_TIME <= micros < LATEST_TIME:
+        raise Refused(
+            f"the time {str(found)[:60]} ({paths.time_format}) is outside the years 2000 to 2099; is the device's "
+            "clock set, and is time_format right?"
+        )
+    return micros
+
+
+def _iso(found: Any) -> int:
+    if not isinstance(found, str):
+        raise Refused(f"the time is {_kind(found)}, expected a text such as 2026-11-21T07:00:00.250Z")
+    try:
+        time = datetime.fromisoformat(found)
+    except ValueError:
+        raise Refused(f"the time {found[:60]!r} is not ISO 8601, such as 2026-11-21T07:00:00.250Z") from None
+    if time.tzinfo is None:
+        raise Refused(f"the time {found[:60]!r} has no zone; expected a Z or an offset such as +01:00 at its end")
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _sequence(found: Any, paths: JsonPaths) -> int:
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= _SEQUENCE_LIMIT:
+        raise Refused(f"the field {paths.sequence!r} (sequence) is {_kind(found)}, expected an integer from 0")
+    return found
+
+
+def _unit(document: Any, paths: JsonPaths) -> str | None:
+    found = _ABSENT if paths.unit is None else _at(document, paths.unit)
+    if found is _ABSENT or found is None:
+        return None
+    if not isinstance(found, str):
+        raise Refused(f"the field {paths.unit!r} (unit) is {_kind(found)}, expected a text")
+    return found
+
+
+def _quality(document: Any, paths: JsonPaths) -> tuple[Quality, str]:
+    """A quality that is not understood is no reason to trust the value: it becomes uncertain."""
+    found = _ABSENT if paths.quality is None else _at(document, paths.quality)
+    if found is _ABSENT or found is True:
+        return Quality.GOOD, ""
+    if found is False:
+        return Quality.BAD, "the source says false"
+    if isinstance(found, str) and found.lower() in _QUALITIES:
+        quality = _QUALITIES[found.lower()]
+        return quality, "" if quality is Quality.GOOD else f"the source says {quality}"
+    return Quality.UNCERTAIN, f"the source says {_kind(found)}, which is none of good, uncertain, bad, true, false"
+
+
+def _kind(found: Any) -> str:
+    """A short description for a person: what it is and how it begins."""
+    if isinstance(found, dict):
+        return "an object"
+    if isinstance(found, list):
+        return "a list"
+    if isinstance(found, int) and not isinstance(found, bool) and found.bit_length() > 64:
+        return f"an integer of {found.bit_length()} bits"
+    return "null" if found is None else repr(found)[:60]
+
+
+def _shown(raw: bytes) -> str:
+    return repr(raw[:60])[1:]

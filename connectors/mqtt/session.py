@@ -1,0 +1,248 @@
+"""One connection to an MQTT broker, driven by the connector's own thread, with acknowledgements in order.
+
+MQTT 5.0, section 4.6: PUBACKs are sent in the order in which the PUBLISHes came. A session object is one generation:
+what is settled after its connection has ended changes nothing, because packet ids mean something else on the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+import structlog
+from paho.mqtt import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from connectors.mqtt.config import MqttConfig, Protocol
+
+log = structlog.get_logger(__name__)
+CONNECT_SECONDS = 3.0
+READS_PER_ROUND = 100
+
+
+class Lost(Exception):
+    """The connection ended, or was never made; the message says how and what to do about it."""
+
+
+class Pending:
+    """One message that the broker keeps until it is acknowledged.
+
+    ``waiting``: records made of it that are not in Kafka yet. Settled from the publisher's poll thread, read by the
+    connector's.
+    """
+
+    __slots__ = ("_failed", "_session", "mid", "waiting")
+
+    def __init__(self, session: Session, mid: int, waiting: int) -> None:
+        self._session = session
+        self._failed = False
+        self.mid = mid
+        self.waiting = waiting
+
+    def settle(self, error: str | None) -> None:
+        """One of its records is in Kafka, or never will be."""
+        if error is not None:
+            self._session.fail(f"Kafka did not take a message, so the broker must send it again: {error}")
+        self.waiting -= 1
+        if self.waiting == 0 or error is not None:
+            self._session.wake()
+
+
+class Session:
+    """Connects, subscribes, hands over every message and acknowledges what is settled. Only :meth:`fail` and
+    :meth:`wake` may be called from other threads."""
+
+    def __init__(
+        self, config: MqttConfig, on_message: Callable[[Session, paho.MQTTMessage], None], on_live: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._on_message = on_message
+        self._on_live = on_live
+        self._pending: deque[Pending] = deque()
+        self._failure: str | None = None
+        self._live = False
+        self._received = 0
+        self._where = f"{config.host}:{config.port}"
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._client = self._build()
+
+    def expect(self, message: paho.MQTTMessage, records: int) -> Pending | None:
+        """Acknowledge ``message`` once ``records`` of it are settled; None for QoS 0, which nobody acknowledges."""
+        if message.qos == 0:
+            return None
+        pending = Pending(self, message.mid, records)
+        self._pending.append(pending)
+        return pending
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that the broker still keeps for us."""
+        return len(self._pending)
+
+    def fail(self, reason: str) -> None:
+        """End the connection at the next round; the broker sends again what was not acknowledged."""
+        self._failure = self._failure or reason
+
+    def wake(self) -> None:
+        """Let the connector's thread look at what was settled."""
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is there to wake
+            self._wake_out.send(b"\0")
+
+    def connect(self, stop: threading.Event) -> None:
+        """Connect and wait for the broker's word. Raises :class:`Lost`."""
+        config = self._config
+        extra: dict[str, Any] = {}
+        if config.protocol is Protocol.V5:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = config.session_expiry // 1_000_000
+            properties.ReceiveMaximum = config.receive_maximum
+            extra = {"clean_start": False, "properties": properties}
+        try:
+            self._client.connect(config.host, config.port, keepalive=max(1, config.keepalive // 1_000_000), **extra)
+        except (OSError, ValueError) as error:  # ValueError: ssl.CertificateError
+            raise Lost(f"cannot connect to {self._where}: {error}") from error
+        waited = 0.0
+        while not self._live and not stop.is_set():
+            if waited >= CONNECT_SECONDS:
+                raise Lost(f"{self._where} took the connection but did not answer CONNECT; is it an MQTT broker?")
+            self.round(0.1)
+            waited += 0.1
+
+    def round(self, timeout: float, *, reading: bool = True) -> None:
+        """Read, acknowledge and write once; wait at most ``timeout`` seconds for something to do.
+
+        With ``reading`` false only acknowledgements and keep-alives are sent. Raises :class:`Lost`.
+        """
+        self._acknowledge()
+        sock: Any = self._client.socket()
+        if sock is None:
+            raise Lost(self._failure or f"the connection to {self._where} was closed")
+        buffered = hasattr(sock, "pending") and sock.pending() > 0
+        events = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if self._client.want_write() else 0)
+        if events:
+            self._selector.register(sock, events)
+        try:
+            ready = {key.fileobj: mask for key, mask in self._selector.select(0 if buffered and reading else timeout)}
+        finally:
+            if events:
+                self._selector.unregister(sock)
+        if self._wake_in in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        mask = ready.get(sock, 0)
+        try:
+            if reading and (buffered or mask & selectors.EVENT_READ):
+                self._read()
+            self._acknowledge()
+            if self._client.want_write():
+                self._client.loop_write()
+            self._client.loop_misc()
+        except (OSError, ValueError, MQTTException, struct.error, IndexError) as error:
+            raise Lost(f"{self._where} sent something that is not MQTT: {error!r}") from error
+        if self._failure is not None:
+            raise Lost(self._failure)
+
+    def close(self) -> None:
+        """Say goodbye if there is a connection, and free the sockets."""
+        with contextlib.suppress(OSError, ValueError, MQTTException):
+            self._client.disconnect()
+            self._client.loop_write()
+        sock = self._client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _read(self) -> None:
+        for _ in range(READS_PER_ROUND):
+            before = self._received
+            self._client.loop_read()
+            if self._received == before or self._failure is not None:
+                break
+
+    def _acknowledge(self) -> None:
+        while self._pending and self._pending[0].waiting == 0 and self._failure is None:
+            self._client.ack(self._pending.popleft().mid, 1)
+
+    def _build(self) -> paho.Client:
+        config = self._config
+        is_v5 = config.protocol is Protocol.V5
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=config.client_id,
+            clean_session=None if is_v5 else False,
+            protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = CONNECT_SECONDS
+        if config.username is not None:
+            client.username_pw_set(config.username, config.password())
+        if (tls := config.tls) is not None:
+            files = (str(path) if path else None for path in (tls.ca_file, tls.cert_file, tls.key_file))
+            client.tls_set(*files)
+        client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
+        client.on_disconnect = self._disconnected
+        client.on_message = self._message
+        return client
+
+    def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        self._received += 1
+        self._on_message(self, message)
+
+    def _connected(
+        self, client: paho.Client, _data: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.fail(f"{self._where} refused the connection: {reason} (check username, password, client_id, protocol)")
+            return
+        if self._config.protocol is Protocol.V5:
+            # Retained messages come once per session, not with every reconnection.
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+            client.subscribe([(one.template.filter, options) for one in self._config.subscriptions])
+        else:
+            client.subscribe([(one.template.filter, 1) for one in self._config.subscriptions])
+        self._live = True
+        self._on_live()
+
+    def _subscribed(
+        self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
+    ) -> None:
+        for one, reason in zip(self._config.subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                log.error(
+                    "the broker refused a subscription; nothing comes from it until its access rules allow it",
+                    broker=self._where,
+                    filter=one.template.filter,
+                    reason=str(reason),
+                )
+
+    def _disconnected(
+        self,
+        _client: paho.Client,
+        _data: Any,
+        _flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _props: Properties | None,
+    ) -> None:
+        hint = ""
+        if reason.value == 142:  # MQTT 5.0, table 2-6
+            hint = f"; another client uses the client_id {self._config.client_id!r}: give each connector its own"
+        self.fail(f"the connection to {self._where} ended: {reason}{hint}")

@@ -1,0 +1,82 @@
+"""From an MQTT message to a telemetry record, or to the reason why it cannot become one. Pure."""
+
+from __future__ import annotations
+
+from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Subscription
+from connectors.mqtt.payload import Refused, Sample, read_json, read_number
+from schemas.base import Quality
+from schemas.telemetry import Telemetry
+
+
+class Translator:
+    """Knows the filters, devices and points of one configuration."""
+
+    def __init__(self, config: MqttConfig) -> None:
+        self._clock_tolerance = config.clock_tolerance
+        self._devices = {device.name for device in config.devices}
+        self._subscriptions = [
+            (one.template, one, {point.name: point for point in one.points}) for one in config.subscriptions
+        ]
+
+    def translate(
+        self, topic: str, payload: bytes, *, retained: bool, receive_time: int
+    ) -> tuple[Telemetry, str, int | None]:
+        """The record, its deterministic event id, and its sequence number if the payload has one.
+
+        ``receive_time``: microseconds. Raises :class:`Refused` with a reason.
+        """
+        device, subscription, point = self._address(topic)
+        if subscription.payload is PayloadFormat.NUMBER:
+            sample = read_number(payload)
+        else:
+            sample = read_json(payload, subscription.json_paths)
+        if sample.unit is not None and sample.unit != point.unit:
+            raise Refused(f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.unit!r}")
+        quality, reason = self._judge(sample, point, retained, receive_time)
+        event_time = receive_time if sample.time is None else sample.time
+        record = Telemetry(
+            device=device,
+            point=point.name,
+            value=sample.value,
+            unit=point.unit,
+            quality=quality,
+            reason=reason,
+            sequence=sample.sequence or 0,
+            event_time=event_time,
+            receive_time=receive_time,
+        )
+        if sample.time is None and sample.sequence is None:
+            return record, f"{topic}/{receive_time}", None
+        return record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}", sample.sequence
+
+    def _address(self, topic: str) -> tuple[str, Subscription, Point]:
+        for template, subscription, points in self._subscriptions:
+            names = template.match(topic)
+            if names is None:
+                continue
+            device = subscription.device or names["device"]
+            name = subscription.point or names["point"]
+            if device not in self._devices:
+                raise Refused(f"unknown device {device[:200]!r}; the known ones stand under mqtt.devices")
+            if name not in points:
+                raise Refused(f"unknown point {name[:200]!r}; the filter {subscription.filter} has {', '.join(points)}")
+            return device, subscription, points[name]
+        raise Refused("no filter of the settings matches this topic")
+
+    def _judge(self, sample: Sample, point: Point, retained: bool, receive_time: int) -> tuple[Quality, str]:
+        """The sample's quality as far as this connector can tell, with every reason; it is never made better."""
+        quality = sample.quality
+        reasons = [sample.reason] if sample.reason else []
+        doubts = []
+        if sample.value is not None and point.range is not None and (problem := point.range.problem(sample.value)):
+            doubts.append(problem)
+        if sample.time is not None and sample.time - receive_time > self._clock_tolerance:
+            ahead = (sample.time - receive_time) / 1e6
+            doubts.append(f"the source's time is {ahead:.1f} s ahead of this clock")
+        if retained and sample.time is None:
+            doubts.append("retained: kept by the broker, and its age is not known")
+        elif retained:
+            reasons.append("retained")
+        if doubts and quality is Quality.GOOD:
+            quality = Quality.UNCERTAIN
+        return quality, "; ".join(reasons + doubts)
