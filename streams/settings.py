@@ -1,4 +1,4 @@
-"""Every setting, typed, with its default. Set by environment (GRIDTAPE_...), or by a .env file in the working folder."""
+"""Every setting, typed, with its default; set by environment (GRIDTAPE_...) or a .env file in the working folder."""
 
 from __future__ import annotations
 

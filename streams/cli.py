@@ -1,0 +1,229 @@
+"""The gridtape command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from streams.engine.errors import EngineError
+from streams.settings import Settings, SettingsError
+
+app = typer.Typer(
+    name="gridtape",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Field telemetry and market ticks in; live positions, limits, alerts and trades out. "
+    "Exactly once, explainable, on Kafka.\n\nNew here? Run [bold]gridtape demo[/bold]. "
+    "Own cluster? Set [bold]GRIDTAPE_KAFKA=host:port[/bold], then [bold]gridtape doctor[/bold].",
+)
+run_app = typer.Typer(no_args_is_help=True, help="Run one kind of process in the foreground; SIGTERM ends it cleanly.")
+app.add_typer(run_app, name="run")
+
+ALL_OF_THEM = "all that are wired"
+Kafka = Annotated[str | None, typer.Option("--kafka", help="host:port of Kafka; instead of GRIDTAPE_KAFKA.")]
+
+
+@app.command()
+def demo(
+    duration: Annotated[int | None, typer.Option("--for", min=10, help="End after this many seconds.")] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="One line a second and a summary instead of a screen.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos left behind.")] = False,
+    kafka: Kafka = None,
+) -> None:
+    """Show the whole flow on real servers: field and market in, alerts and trades out.
+
+    Starts Apache Kafka, Redis and an MQTT broker on this machine (those that the settings do not name), three field
+    devices, a market replay and the pipeline. Without a terminal it behaves as with --for 60 --plain.
+    """
+    from streams.demo.run import run
+
+    if not sys.stdout.isatty():
+        plain = True
+        duration = duration or 60
+    raise typer.Exit(run(Settings.load(kafka=kafka), duration=duration, plain=plain, fresh=fresh, console=Console()))
+
+
+@run_app.command("processors")
+def run_processors(
+    names: Annotated[list[str] | None, typer.Argument(help="Processors to run.", show_default=ALL_OF_THEM)] = None,
+    slot: Annotated[int, typer.Option(min=0, help="Number of this process; another one for each on the cluster.")] = 0,
+    kafka: Kafka = None,
+) -> None:
+    """Keep positions, limits, triggers and the gate."""
+    from streams.commands import run
+    from streams.commands.process import running
+
+    settings = Settings.load(kafka=kafka)
+    with running(settings, "processors") as stop:
+        run.processors(settings, names or [], slot, stop)
+
+
+@run_app.command("connectors")
+def run_connectors(
+    file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file instead of GRIDTAPE_CONNECTORS_FILE.")
+    ] = None,
+    kafka: Kafka = None,
+) -> None:
+    """Take telemetry and ticks in, as the TOML file says."""
+    from streams.commands import run
+    from streams.commands.process import running
+
+    settings = Settings.load(kafka=kafka)
+    with running(settings, "connectors") as stop:
+        run.connectors(settings, file, stop)
+
+
+@run_app.command("sinks")
+def run_sinks(
+    names: Annotated[list[str] | None, typer.Argument(help="Sinks to run.", show_default="all that are set up")] = None,
+    kafka: Kafka = None,
+) -> None:
+    """Push alerts and trades out: webhook, Redis, the simulated venue, Parquet."""
+    from streams.commands import run
+    from streams.commands.process import running
+
+    settings = Settings.load(kafka=kafka)
+    with running(settings, "sinks") as stop:
+        run.sinks(settings, names or [], stop)
+
+
+@app.command()
+def kafka(port: Annotated[int | None, typer.Option(help="Port to listen on; a free one by default.")] = None) -> None:
+    """Run Apache Kafka alone on this machine, in the foreground, and print its address."""
+    from streams.commands.local import kafka as serve
+
+    serve(Settings.load(), port, Console())
+
+
+@app.command()
+def topology(
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write a drawing to this file instead.")] = None,
+) -> None:
+    """Draw the wiring from the code."""
+    from streams.commands.topology import as_svg, as_text
+
+    if svg is None:
+        typer.echo(as_text())
+    else:
+        svg.write_text(as_svg())
+        typer.echo(f"written: {svg}")
+
+
+@app.command()
+def watch(kafka: Kafka = None) -> None:
+    """Watch ticks, positions, limits and alerts live; Ctrl-C ends it."""
+    from streams.commands.process import interruptible
+    from streams.commands.watch import watch as show
+
+    with interruptible() as stop:
+        show(Settings.load(kafka=kafka).cluster(), stop, Console())
+
+
+@app.command()
+def why(
+    decision: Annotated[str, typer.Argument(metavar="ID", help="Id of an alert, intent, order or rejection.")],
+    kafka: Kafka = None,
+) -> None:
+    """Prove a decision: the rule or limit version and the exact input records, read back from Kafka."""
+    from streams.commands.why import explain, render
+
+    render(explain(Settings.load(kafka=kafka).cluster(), decision), Console())
+
+
+@app.command()
+def doctor(kafka: Kafka = None) -> None:
+    """Examine broker, topics, rights, clocks and lag; say how to mend what is wrong. Exit status 1 if anything is."""
+    from streams import pipeline
+    from streams.commands.doctor import examine, render
+
+    settings = Settings.load(kafka=kafka)
+    findings = examine(settings.cluster(), pipeline.layout(settings.partitions))
+    render(findings, Console())
+    raise typer.Exit(any(finding.level == "fail" for finding in findings))
+
+
+@app.command()
+def contracts(
+    folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path("schemas/contracts"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit status 1 if they are not current.")
+    ] = False,
+) -> None:
+    """Write JSON Schema and AsyncAPI for every topic."""
+    from schemas import generate
+
+    if not check:
+        generate.generate(folder)
+        typer.echo(f"written: {folder}")
+        return
+    differences = generate.check(folder)
+    for difference in differences:
+        typer.echo(difference)
+    raise typer.Exit(bool(differences))
+
+
+@app.command()
+def publish(
+    file: Annotated[
+        Path, typer.Argument(help="TOML with [[instruments]], [[limits]], [[rules]], [[control]], [[fills]].")
+    ],
+    kafka: Kafka = None,
+) -> None:
+    """Publish instruments, limits, rules, switches or fills to every task, all or nothing."""
+    from streams import control
+    from streams.commands.run import prepare
+
+    settings = Settings.load(kafka=kafka)
+    records = control.read_file(file, time.time_ns() // 1000)
+    prepare(settings)
+    control.publish(settings.cluster(), records, settings.partitions)
+    for topic, key, _ in records:
+        typer.echo(f"published: {topic.name} {key}")
+
+
+@app.command("kill-switch")
+def kill_switch(
+    state: Annotated[str, typer.Argument(metavar="on|off", help="on: the gate rejects every intent.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in every rejection.")],
+    scope: Annotated[str, typer.Option(help="all or book:NAME.")] = "all",
+    actor: Annotated[str, typer.Option(help="Who.", show_default="user name")] = os.environ.get("USER", "operator"),
+    kafka: Kafka = None,
+) -> None:
+    """Stop trading at once, or let it go on."""
+    from streams import control
+
+    if state not in ("on", "off"):
+        raise typer.BadParameter("must be on or off")
+    settings = Settings.load(kafka=kafka)
+    switch = control.kill_switch(scope, state == "on", reason, actor, time.time_ns() // 1000)
+    control.publish(settings.cluster(), [switch], settings.partitions)
+    typer.echo(f"kill switch {scope}: {state}")
+
+
+def main() -> None:
+    """Entry point: errors that a person can mend are told in words, without a traceback."""
+    from connectors.config import ConfigError
+
+    from streams.control import ControlError
+    from streams.local.errors import ServiceError
+
+    try:
+        app()
+    except (SettingsError, EngineError, ControlError, ServiceError, ConfigError) as error:
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""gridtape run: the three kinds of process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from streams import pipeline
+from streams.engine import layout
+from streams.engine.supervisor import run_workers
+from streams.engine.worker import Worker
+from streams.settings import Settings, SettingsError
+from streams.vocabulary import Words
+
+
+def prepare(settings: Settings) -> list[str]:
+    """Create the topics that are missing; return their names. Raises Fatal when one differs from the wiring."""
+    specs = pipeline.layout(settings.partitions)
+    return layout.ensure(settings.cluster(), specs, replication=settings.replication)
+
+
+def processors(settings: Settings, names: Sequence[str], slot: int, stop: threading.Event) -> None:
+    """Run the named processors (all when none is named), one worker each, until ``stop``.
+
+    Raises SettingsError for a name that is not in the wiring and Fatal when a worker cannot go on.
+    """
+    known = {processor.name: processor for processor in pipeline.PROCESSORS}
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"no processor {', '.join(unknown)}; there are {', '.join(known)}")
+    prepare(settings)
+    cluster = settings.cluster()
+    workers = [
+        Worker(cluster, known[name], Words(), partitions=settings.partitions, slot=slot) for name in names or known
+    ]
+    run_workers(workers, stop)
+
+
+def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> None:
+    """Run the connectors that the TOML file describes until ``stop``. Raises ConfigError with all errors at once."""
+    from connectors.config import load
+    from connectors.runner import run_connectors
+
+    config = load(file or settings.connectors_file)
+    prepare(settings)
+    run_connectors(config, settings.cluster(), stop)
+
+
+def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> None:
+    """Run the named sinks (all that are configured when none is named) until ``stop``."""
+    from sinks.sink import run_sinks
+    from streams.commands.sinks import build
+
+    prepare(settings)
+    run_sinks(settings.cluster(), build(settings, names), stop)
