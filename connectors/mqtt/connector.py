@@ -46,6 +46,7 @@ class MqttConnector:
         self._outbox: deque[Callable[[], None]] = deque()
         self._refused_gaps: deque[Gap] = deque()
         self._states: dict[str, State] = {}
+        self._connected = False
         self._last_time = 0
         self._last_tick = 0.0
         self._where = f"{config.host}:{config.port}"
@@ -64,6 +65,8 @@ class MqttConnector:
                 session.connect(stop)
                 self._serve(session, stop)
             except Lost as lost:
+                if stop.is_set():
+                    return
                 self._interrupted(str(lost))
                 if time.monotonic() - began > _STEADY_SECONDS:
                     backoff.reset()
@@ -90,10 +93,12 @@ class MqttConnector:
 
     def _live(self) -> None:
         log.info("connected to the broker", broker=self._where, client_id=self._config.client_id)
+        self._connected = True
         self._state("", State.LIVE)
 
     def _interrupted(self, why: str) -> None:
         log.warning("no connection to the broker; trying again", broker=self._where, reason=why)
+        self._connected = False
         metrics.ERRORS.labels(self.name, "").inc()
         self._state("", State.DOWN)
         now = self._now()
@@ -144,9 +149,6 @@ class MqttConnector:
             # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the
             # broker repeats what it was not acknowledged.
             gaps = self._tracker.arrived(
-                record.device, None, sequence=None, event_time=record.event_time, receive_time=receive_time
-            ).gaps
-            gaps += self._tracker.arrived(
                 record.device,
                 record.point,
                 sequence=sequence,
@@ -183,10 +185,10 @@ class MqttConnector:
             try:
                 self._outbox[0]()
             except Full:
-                self._state("", State.DEGRADED)
+                self._state("", State.DEGRADED if self._connected else State.DOWN)
                 return
             self._outbox.popleft()
-        if self._states.get("") is State.DEGRADED:
+        if self._connected:
             self._state("", State.LIVE)
 
     def _state(self, device: str, state: State) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import structlog
 from paho.mqtt import MQTTException
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -107,7 +108,7 @@ class Session:
         config = self._config
         extra: dict[str, Any] = {}
         if config.protocol is Protocol.V5:
-            properties = Properties(PacketTypes.CONNECT)
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = config.session_expiry // 1_000_000
             properties.ReceiveMaximum = config.receive_maximum
             extra = {"clean_start": False, "properties": properties}
@@ -184,7 +185,7 @@ class Session:
         config = self._config
         is_v5 = config.protocol is Protocol.V5
         client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=config.client_id,
             clean_session=None if is_v5 else False,
             protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
@@ -195,8 +196,10 @@ class Session:
         if config.username is not None:
             client.username_pw_set(config.username, config.password())
         if (tls := config.tls) is not None:
-            files = (str(path) if path else None for path in (tls.ca_file, tls.cert_file, tls.key_file))
-            client.tls_set(*files)
+            ca_file, cert_file, key_file = (
+                str(path) if path else None for path in (tls.ca_file, tls.cert_file, tls.key_file)
+            )
+            client.tls_set(ca_file, cert_file, key_file)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
