@@ -42,6 +42,10 @@ class Lost(Exception):
     """No answer from the device, or one that cannot be trusted."""
 
 
+class Unreachable(Lost):
+    """Not even a connection."""
+
+
 class Link:
     """A connection that is made when it is needed. Not for concurrent use: one question at a time."""
 
@@ -54,13 +58,13 @@ class Link:
     async def read(self, request: Request) -> list[int] | list[bool]:
         """The ``count`` registers (0 to 65535) or bits that were asked for.
 
-        Silence and busy answers are tried again, ``retries`` times. Raises Lost or Refused.
+        Silence and busy answers are tried again, ``retries`` times. Raises Unreachable, Lost or Refused.
         """
         for left in range(self._device.retries, -1, -1):
             try:
                 return await self._ask(request)
-            except Lost:
-                if not left:
+            except Lost as loss:
+                if not left or isinstance(loss, Unreachable):
                     raise
             except Refused as refusal:
                 if refusal.code not in _BUSY or not left:
@@ -83,7 +87,7 @@ class Link:
             raise
         except (ModbusException, OSError) as error:
             self._lose()
-            raise Lost(f"no answer to {request} within {self._timeout:g} s from {self._address}: {error}") from error
+            raise Lost(f"no answer to {request} within {self._timeout:g} s from {self._address}") from error
         if isinstance(answer, ExceptionResponse) or answer.isError():
             if answer.function_code != _FUNCTIONS[request.kind] | 0x80:
                 self._lose()
@@ -143,7 +147,9 @@ class Link:
             raise
         if not connected:
             client.close()
-            raise Lost(f"cannot connect to {self._address} within {self._timeout:g} s; is it on, is the port right?")
+            raise Unreachable(
+                f"cannot connect to {self._address} within {self._timeout:g} s; is it on, is the port right?"
+            )
         self._client = client
         return client
 

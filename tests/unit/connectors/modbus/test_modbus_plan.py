@@ -1,5 +1,7 @@
 """Properties of the polling plan."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,7 +74,7 @@ def test_plan_when_any_register_map_stays_within_what_the_device_allows(device):
 @given(devices())
 def test_plan_when_two_requests_could_be_one_joins_them(device):
     requests = plan(device)
-    for first, second in zip(requests, requests[1:], strict=False):
+    for first, second in pairwise(requests):
         if first.kind is second.kind:
             limit = device.max_bits if first.kind.is_bit else device.max_registers
             hole = second.address - (first.address + first.count)

@@ -1,0 +1,255 @@
+"""One polled or subscribed device's way to the publisher: numbers its samples, notes its gaps, never blocks.
+
+A device cannot be asked to say something again, so while Kafka takes nothing a bounded number of its records waits in
+order; what finds no room then is counted and becomes a gap with that count as soon as there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from connectors import clock, metrics
+from connectors.connector import Backoff
+from connectors.feed import FeedTracker, event_id
+from connectors.metrics import State
+from connectors.publisher import Full, Publisher
+from schemas import topics
+from schemas.base import Quality, Record
+from schemas.gaps import Feed, Gap
+from schemas.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    topic: topics.Topic[Any]
+    record: Record
+    event_id: str
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """Samples of one point that found no room: sequence numbers ``first`` to ``last``."""
+
+    first: int
+    last: int
+    event_time: int
+
+
+class DeviceFeed:
+    """Telemetry and gaps of one device. Used from one thread; only delivery reports come from another.
+
+    ``sequence`` counts the samples per point from 1 since the start. The feed starts disconnected: what came before
+    the connector started is not known, and the first data closes that gap.
+    """
+
+    def __init__(self, publisher: Publisher, connector: str, device: str, *, capacity: int = 10_000) -> None:
+        self.device = device
+        self._connector = connector
+        self._publisher = publisher
+        self._capacity = capacity
+        self._tracker = FeedTracker(Feed.TELEMETRY)
+        self._sequences: Counter[str] = Counter()
+        self._waiting: deque[_Waiting] = deque()
+        self._dropped: dict[str, _Dropped] = {}
+        # Filled by the publisher's thread: records that a failed producer gave back.
+        self._returned: deque[_Waiting] = deque()
+        self._letters: deque[Callable[[], None]] = deque()
+        self._state: State | None = None
+        self._disconnected(clock.now(), "the connector starts; what came before is not known")
+
+    def sample(
+        self,
+        point: str,
+        value: float | None,
+        *,
+        unit: str,
+        quality: Quality = Quality.GOOD,
+        reason: str = "",
+        event_time: int,
+        receive_time: int,
+    ) -> None:
+        """Hand over one sample. One without a value ends the device's silence, but not the point's."""
+        self._sequences[point] += 1
+        sequence = self._sequences[point]
+        metrics.RECORDS.labels(self._connector, self.device).inc()
+        if quality is Quality.BAD:
+            metrics.ERRORS.labels(self._connector, self.device).inc()
+        if len(self._waiting) >= self._capacity:
+            self._drop(point, sequence, event_time)
+            return
+        self._tell_dropped(receive_time)
+        seen = self._tracker.arrived(
+            self.device,
+            None if value is None else point,
+            sequence=None,
+            event_time=event_time,
+            receive_time=receive_time,
+        )
+        self._gaps(seen.gaps)
+        record = Telemetry(
+            device=self.device,
+            point=point,
+            value=value,
+            unit=unit,
+            quality=quality,
+            reason=reason[:2000],
+            sequence=sequence,
+            event_time=event_time,
+            receive_time=receive_time,
+        )
+        self._put(topics.telemetry, record, f"{self.device}/{point}/{event_time}/{sequence}")
+        self.drain()
+
+    def watch(self, point: str, silence: int) -> None:
+        """Expect a value of ``point`` every ``silence`` microseconds from now on."""
+        self._tracker.watch(self.device, point, silence=silence, now=clock.now())
+
+    def check_silence(self) -> None:
+        """Record a gap for each watched point that has been without a value for too long."""
+        self._gaps(self._tracker.silent(clock.now()))
+        self.drain()
+
+    def disconnected(self, detail: str) -> None:
+        """The device cannot be reached; its next sample closes the gap."""
+        metrics.ERRORS.labels(self._connector, self.device).inc()
+        self._disconnected(clock.now(), detail)
+
+    def overflowed(self, point: str, *, event_time: int, receive_time: int, detail: str) -> None:
+        """The source dropped an unknown number of the point's samples; call before the sample that follows them."""
+        self._gaps(
+            self._tracker.overflowed(
+                self.device, point, event_time=event_time, receive_time=receive_time - 1, count=None, detail=detail
+            )
+        )
+
+    def missed(self, gap: Gap) -> None:
+        """Record a gap that the source itself gives numbers for."""
+        self._gaps([gap])
+        self.drain()
+
+    def dead_letter(self, source: str, reason: str, raw: bytes, receive_time: int) -> None:
+        """Put aside what could not become a sample."""
+        metrics.ERRORS.labels(self._connector, self.device).inc()
+        if len(self._letters) < self._capacity:
+            self._letters.append(
+                partial(
+                    self._publisher.dead_letter,
+                    source=source,
+                    reason=reason,
+                    raw=raw,
+                    key=self.device,
+                    receive_time=receive_time,
+                )
+            )
+        self.drain()
+
+    def state(self, state: State, why: str = "") -> None:
+        """Show the link's state; a change is logged with its reason."""
+        if state is self._state:
+            return
+        (log.info if state in (State.LIVE, State.CONNECTING) else log.warning)(
+            f"{self._connector} device is {state.value}", device=self.device, before=self._state or "unknown", why=why
+        )
+        self._state = state
+        metrics.set_state(self._connector, self.device, state)
+
+    def drain(self) -> None:
+        """Hand over what waits, oldest first, as far as there is room. Call it a few times a second."""
+        try:
+            while self._returned:
+                self._publish(self._returned[0])
+                self._returned.popleft()
+            while self._waiting or self._dropped:
+                if self._waiting:
+                    self._publish(self._waiting[0])
+                    self._waiting.popleft()
+                else:
+                    self._tell_dropped(clock.now())
+            while self._letters:
+                self._letters[0]()
+                self._letters.popleft()
+        except Full:
+            return
+
+    def _publish(self, waiting: _Waiting) -> None:
+        def done(error: str | None) -> None:
+            # Runs in the publisher's thread. A record that Kafka did not take is still the only one there is.
+            if error is not None:
+                self._returned.append(waiting)
+
+        self._publisher.publish(waiting.topic, self.device, waiting.record, event_id=waiting.event_id, done=done)
+
+    def _put(self, topic: topics.Topic[Any], record: Record, identity: str) -> None:
+        self._waiting.append(_Waiting(topic, record, identity))
+
+    def _gaps(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            self._put(topics.gaps, gap, event_id(gap))
+
+    def _disconnected(self, now: int, detail: str) -> None:
+        self._gaps(self._tracker.disconnected(self.device, now=now, detail=detail))
+        self.drain()
+
+    def _drop(self, point: str, sequence: int, event_time: int) -> None:
+        if dropped := self._dropped.get(point):
+            dropped.last = sequence
+            return
+        if not self._dropped:
+            log.warning("Kafka takes nothing and the buffer is full: samples are lost", device=self.device, point=point)
+        self._dropped[point] = _Dropped(sequence, sequence, event_time)
+
+    def _tell_dropped(self, receive_time: int) -> None:
+        """Gaps for what found no room; the point's next sample closes its gap."""
+        dropped_points, self._dropped = self._dropped, {}
+        for point, dropped in dropped_points.items():
+            detail = f"samples {dropped.first} to {dropped.last} found no room while Kafka took nothing"
+            self._gaps(
+                self._tracker.overflowed(
+                    self.device,
+                    point,
+                    event_time=dropped.event_time,
+                    receive_time=receive_time - 1,
+                    count=dropped.last - dropped.first + 1,
+                    detail=detail,
+                )
+            )
+
+
+async def serve(devices: list[tuple[DeviceFeed, Callable[[], Awaitable[None]]]], stop: threading.Event) -> None:
+    """Run each device's coroutine in a task of its own until ``stop`` is set, handing over meanwhile what waits."""
+    tasks = [asyncio.create_task(_guarded(feed, run, stop), name=feed.device) for feed, run in devices]
+    try:
+        while not stop.is_set():
+            for feed, _run in devices:
+                feed.drain()
+            await asyncio.sleep(0.05)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for feed, _run in devices:
+            feed.drain()
+            feed.state(State.DOWN, "the connector stops")
+
+
+async def _guarded(feed: DeviceFeed, run: Callable[[], Awaitable[None]], stop: threading.Event) -> None:
+    backoff = Backoff(stop, first=1.0)
+    while True:
+        try:
+            await run()
+        except Exception:
+            # The outermost edge of one device: whatever it is must not end the others, and must be seen.
+            log.exception("reading a device failed unexpectedly and is begun anew", device=feed.device)
+        feed.disconnected("reading the device failed; see the log")
+        feed.state(State.DOWN, "reading the device failed")
+        await asyncio.sleep(backoff.next_delay())
