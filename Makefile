@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv from hash-locked wheels.
+SHELL := /bin/sh
+BIN := .venv/bin
+STAMP := .venv/installed
+PYTHON ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench docs contracts lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP)  ## install everything into .venv (once; at once when it is there)
+
+demo: $(STAMP)  ## run the whole system on real servers; ARGS="--for 60 --plain" for a minute without a screen
+	@$(BIN)/gridtape demo $(ARGS)
+
+test: $(STAMP)  ## run every test, the integration tests on real servers included, and show coverage
+	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+lint: $(STAMP)  ## check style, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)  ## measure throughput and latency of the engine on the local Kafka
+	@$(BIN)/python tests/performance/bench.py $(ARGS)
+
+docs: $(STAMP)  ## build the documentation into site/
+	@$(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
+
+contracts: $(STAMP)  ## write JSON Schemas and the AsyncAPI document anew from the records
+	@$(BIN)/gridtape contracts
+
+lock: | $(BIN)/uv  ## resolve the dependencies of pyproject.toml anew into requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes --all-extras --group dev \
+		--python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.txt
+
+clean:  ## remove .venv and all that was built; downloads and data of the local services stay
+	rm -rf .venv site dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/uv:
+	@$(MAKE) install
+
+$(STAMP): requirements.txt pyproject.toml deploy/install.sh
+	@PYTHON="$(PYTHON)" sh deploy/install.sh
