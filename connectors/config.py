@@ -1,0 +1,181 @@
+"""Loads the connectors' settings: every mistake at once, each with file, key, what is wrong and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from connectors.fields import Section
+from connectors.market.config import MarketConfig
+from connectors.modbus.config import ModbusDevice
+from connectors.mqtt.config import MqttConfig
+from connectors.opcua.config import OpcUaServer
+
+_SECRETS = ("password", "passphrase", "secret", "token", "credential")
+_Key = str | int
+
+
+class Config(Section):
+    """All connectors of one process; a section that is left out is a connector that is not run."""
+
+    mqtt: MqttConfig | None = None
+    modbus: Annotated[list[ModbusDevice], Field(max_length=10_000)] = Field(default_factory=list)
+    opcua: Annotated[list[OpcUaServer], Field(max_length=10_000)] = Field(default_factory=list)
+    market: MarketConfig | None = None
+
+
+class ConfigError(ValueError):
+    """The settings cannot be used. ``where``: the file; ``problems``: one line each."""
+
+    def __init__(self, where: Path | str, problems: list[str]) -> None:
+        self.where = where
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{where}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+def load(path: Path) -> Config:
+    """Read and check the settings. Raises :class:`ConfigError` with every problem."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, [f"is not UTF-8 at byte {error.start}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(path, [f"is not valid TOML: {error}"]) from error
+    return check(data, path)
+
+
+def check(data: dict[str, Any], path: Path) -> Config:
+    """Check settings that were read from ``path``; relative paths in them start at its folder. Raises ConfigError."""
+    problems = _repeated_devices(data)
+    config = None
+    try:
+        config = Config.model_validate(data, context={"folder": path.parent})
+    except ValidationError as error:
+        problems = _described(error.errors(include_url=False)) + problems
+    if config is None or problems:
+        raise ConfigError(path, problems)
+    if config == Config():
+        raise ConfigError(path, ["names no connector; allowed: [mqtt], [[modbus]], [[opcua]], [market]"])
+    return config
+
+
+def _repeated_devices(data: dict[str, Any]) -> list[str]:
+    """A device name addresses the state of everything downstream: two devices with one name would be mixed up."""
+    first: dict[str, str] = {}
+    problems = []
+    for key, name in _named_devices(data):
+        if name in first:
+            problems.append(f"{key}: the device name {name!r} is taken by {first[name]}; each device needs its own")
+        first.setdefault(name, key)
+    return problems
+
+
+def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    mqtt = data.get("mqtt")
+    lists = {
+        "mqtt.devices": mqtt.get("devices") if isinstance(mqtt, dict) else None,
+        "modbus": data.get("modbus"),
+        "opcua": data.get("opcua"),
+    }
+    for where, found in lists.items():
+        for place, one in enumerate(found if isinstance(found, list) else []):
+            if isinstance(one, dict) and isinstance(one.get("name"), str):
+                yield f"{where}[{place}].name", one["name"]
+
+
+def _described(errors: list[ErrorDetails]) -> list[str]:
+    """One line per key; of a union's alternatives all that would be allowed."""
+    said: dict[str, list[str]] = {}
+    for error in errors:
+        keys, model = _resolve(error["loc"])
+        said.setdefault(_path(keys) or "the file", []).append(_sentence(error, keys, model))
+    return [f"{key}: {' - or: '.join(dict.fromkeys(texts))}" for key, texts in said.items()]
+
+
+def _resolve(loc: tuple[_Key, ...]) -> tuple[list[_Key], type[BaseModel] | None]:
+    """The keys as they stand in the file, without pydantic's names of union members, and the model around the last."""
+    keys: list[_Key] = []
+    around: type[BaseModel] | None = None
+    here: Any = Config
+    for step in loc:
+        model = _model_of(here)
+        if isinstance(step, int):
+            keys.append(step)
+            here = _item_of(here)
+        elif model is None:
+            # A union member or a dict's key; the former never stands in the file.
+            continue
+        else:
+            keys.append(step)
+            around = model
+            field = _fields(model).get(step)
+            here = None if field is None else field
+    return keys, around
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    found = [one for one in _members(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return found[0] if found else None
+
+
+def _item_of(annotation: Any) -> Any:
+    for one in _members(annotation):
+        if get_origin(one) in (list, tuple):
+            return get_args(one)[0]
+    return None
+
+
+def _path(keys: list[_Key]) -> str:
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
+
+
+def _sentence(error: ErrorDetails, keys: list[_Key], model: type[BaseModel] | None) -> str:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return _unknown(str(keys[-1]), list(_fields(model)) if model else [])
+    if kind == "missing":
+        return "is missing and has no default"
+    text = error["msg"].removeprefix("Value error, ")
+    text = text.replace("Input should be", "should be").replace("String should", "should")
+    found = error["input"]
+    if isinstance(found, str | int | float) and not any(word in str(keys[-1:]).lower() for word in _SECRETS):
+        return f"is {found!r:.80}; {text}"
+    return text
+
+
+def _unknown(key: str, allowed: list[str]) -> str:
+    for word in _SECRETS:
+        others = [name for name in allowed if word in name]
+        if word in key.lower() and others:
+            return f"secrets do not stand in this file; use {' or '.join(others)} instead"
+    close = difflib.get_close_matches(key, allowed, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"is no known key; {hint}allowed here: {', '.join(allowed)}"
