@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from connectors import clock, metrics
 from connectors.connector import Backoff
@@ -23,7 +24,7 @@ from connectors.metrics import State
 from connectors.publisher import Full, Publisher
 from schemas import topics
 from schemas.base import Quality, Record
-from schemas.gaps import Feed, Gap
+from schemas.gaps import Feed, Gap, GapReason
 from schemas.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class DeviceFeed:
         # Filled by the publisher's thread: records that a failed producer gave back.
         self._returned: deque[_Waiting] = deque()
         self._letters: deque[Callable[[], None]] = deque()
+        self._missed: list[Gap] = []
         self._state: State | None = None
         self._disconnected(clock.now(), "the connector starts; what came before is not known")
 
@@ -96,6 +98,8 @@ class DeviceFeed:
             receive_time=receive_time,
         )
         self._gaps(seen.gaps)
+        self._gaps([structs.replace(gap, open=False, receive_time=receive_time) for gap in self._missed])
+        self._missed.clear()
         record = Telemetry(
             device=self.device,
             point=point,
@@ -132,8 +136,23 @@ class DeviceFeed:
             )
         )
 
-    def missed(self, gap: Gap) -> None:
-        """Record a gap that the source itself gives numbers for."""
+    def missed(self, first: int, last: int, detail: str) -> None:
+        """Messages ``first`` to ``last`` of the source never came; the device's next sample closes the gap."""
+        now = clock.now()
+        gap = Gap(
+            gap_id=f"{Feed.TELEMETRY.value}/{self.device}/messages/{first}-{last}/{now}"[-200:],
+            feed=Feed.TELEMETRY,
+            key=self.device,
+            reason=GapReason.SEQUENCE,
+            open=True,
+            first=first,
+            last=last,
+            count=last - first + 1,
+            detail=detail[:2000],
+            event_time=now,
+            receive_time=now,
+        )
+        self._missed.append(gap)
         self._gaps([gap])
         self.drain()
 

@@ -1,0 +1,173 @@
+"""Settings of the OPC UA servers: where each is, how it is trusted, and which nodes are subscribed.
+
+A node is named by the URI of its namespace and its identifier, never by the namespace index: that is renumbered when a
+server restarts with other modules (OPC 10000-3, section 8.2.2).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import re
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from connectors.fields import (
+    Credentials,
+    ExistingFile,
+    Host,
+    Name,
+    Number,
+    Range,
+    Section,
+    Unit,
+    refuse_plaintext,
+    seconds,
+)
+
+DEFAULT_PORT = 4840
+CERTIFICATES = ("*.der", "*.pem")
+
+
+def _identifier(value: str) -> str:
+    kind, _, text = value.partition("=")
+    problem = "expected i=NUMBER, s=TEXT, g=GUID or b=BASE64"
+    if kind == "i" and re.fullmatch(r"[0-9]{1,10}", text) and int(text) < 2**32:
+        return value
+    if kind == "s" and text:
+        return value
+    try:
+        if (kind == "g" and uuid.UUID(text)) or (kind == "b" and base64.b64decode(text, validate=True)):
+            return value
+    except (ValueError, binascii.Error) as error:
+        problem += f" ({error})"
+    raise ValueError(f"{value!r} is no node identifier; {problem}")
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "opc.tcp" or not parts.hostname:
+        raise ValueError(f"{value!r} is no OPC UA address; expected opc.tcp://HOST:{DEFAULT_PORT}/PATH")
+    if parts.username or parts.password:
+        raise ValueError("a user or password does not belong into the address; use login with password_env or _file")
+    return value
+
+
+def _trust_folder(path: Path, info: ValidationInfo) -> Path:
+    whole = Path((info.context or {}).get("folder", Path()), path.expanduser())
+    if not whole.is_dir():
+        raise ValueError(f"there is no folder {whole}")
+    if not any(found for pattern in CERTIFICATES for found in whole.glob(pattern)):
+        raise ValueError(f"{whole} holds no certificate (*.der or *.pem), so that no server would be trusted")
+    return whole
+
+
+class Policy(enum.StrEnum):
+    """Security policies that are not broken (OPC 10000-7); what is older is not offered."""
+
+    BASIC256SHA256 = "Basic256Sha256"
+    AES128 = "Aes128_Sha256_RsaOaep"
+    AES256 = "Aes256_Sha256_RsaPss"
+
+
+class Mode(enum.StrEnum):
+    """``sign`` proves origin and integrity, ``sign-and-encrypt`` hides the content as well."""
+
+    SIGN = "sign"
+    SIGN_AND_ENCRYPT = "sign-and-encrypt"
+
+
+class Security(Section):
+    """A secured channel: our certificate, and the folder of those we trust.
+
+    ``certificate`` and ``private_key``: PEM or DER; the certificate's own application URI is used. ``trust_folder``:
+    the server's certificates or their authorities, as files ``*.pem`` and ``*.der``. ``server_name``: the DNS name or
+    address in the server's certificate, where it differs from the host in ``url``.
+    """
+
+    policy: Policy = Policy.BASIC256SHA256
+    mode: Mode = Mode.SIGN_AND_ENCRYPT
+    certificate: ExistingFile
+    private_key: ExistingFile
+    trust_folder: Annotated[Path, AfterValidator(_trust_folder)]
+    server_name: Host | None = None
+
+
+class Deadband(Section):
+    """Changes smaller than this are not reported by the server: in the node's unit, or in percent of its EURange."""
+
+    absolute: Annotated[Number, Field(gt=0)] | None = None
+    percent: Annotated[Number, Field(gt=0, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.absolute is None) == (self.percent is None):
+            raise ValueError("give either absolute or percent")
+        return self
+
+
+class Node(Section):
+    """One node and the point that it becomes.
+
+    ``namespace``: its URI as in the server's NamespaceArray. ``sampling_interval``: how often the server looks;
+    ``queue_size``: how many samples it keeps between two publishings (more than publishing over sampling interval, or
+    samples are lost there). A value outside ``range`` keeps its number and is flagged uncertain. ``silence``: seconds
+    without a new value after which a gap is recorded; left out for values that may rest.
+    """
+
+    point: Name
+    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
+    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)]
+    unit: Unit
+    sampling_interval: Annotated[int, seconds(least=0.01, most=3600)] = 500_000
+    queue_size: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 100
+    deadband: Deadband | None = None
+    range: Range | None = None
+    silence: Annotated[int, seconds(least=0.1)] | None = None
+
+
+class OpcUaServer(Section):
+    """One server; its ``name`` is the device of all its points.
+
+    ``keep_alive``: after this time without data the server says that it is there; three of them missed, and the
+    connection is made anew. ``timeout``: of one request. ``backoff_ceiling``: the longest wait between attempts.
+    """
+
+    name: Name
+    url: Annotated[str, AfterValidator(_url)]
+    publishing_interval: Annotated[int, seconds(least=0.01, most=600)] = 500_000
+    keep_alive: Annotated[int, seconds(least=0.1, most=600)] = 5_000_000
+    timeout: Annotated[int, seconds(least=0.1, most=60)] = 4_000_000
+    backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
+    allow_plaintext: bool = False
+    security: Security | None = None
+    login: Credentials | None = None
+    nodes: Annotated[list[Node], Field(min_length=1)]
+
+    @property
+    def host(self) -> str:
+        """The host in ``url``."""
+        return urlsplit(self.url).hostname or ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        try:
+            refuse_plaintext(self.host, encrypted=self.security is not None, allow_plaintext=self.allow_plaintext)
+        except ValueError as error:
+            problems.append(f"url: {error}")
+        if self.keep_alive < self.publishing_interval:
+            problems.append("keep_alive must not be shorter than publishing_interval")
+        counts = Counter(node.point for node in self.nodes)
+        for point in (point for point, count in counts.items() if count > 1):
+            places = " and ".join(f"nodes[{i}]" for i, node in enumerate(self.nodes) if node.point == point)
+            problems.append(f'{places} have the same point "{point}"; each point of a device needs its own name')
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

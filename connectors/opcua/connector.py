@@ -1,0 +1,72 @@
+"""The OPC UA connector: one task per server, a new session whenever the old one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from functools import partial
+
+from asyncua.ua.uaerrors import UaError
+
+from connectors.connector import Backoff
+from connectors.device import DeviceFeed, serve
+from connectors.metrics import State
+from connectors.opcua.config import OpcUaServer
+from connectors.opcua.session import Session, SessionEnded
+from connectors.publisher import Publisher
+
+
+class OpcUaConnector:
+    """Subscribes to all ``config`` servers until stopped."""
+
+    name = "opcua"
+
+    def __init__(self, config: list[OpcUaServer], publisher: Publisher) -> None:
+        self._servers = config
+        self._publisher = publisher
+
+    def run(self, stop: threading.Event) -> None:
+        """Subscribe until ``stop`` is set; ends within two seconds of it."""
+        # Every failure is told below, with the server's name and what to do.
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+        asyncio.run(self._run(stop))
+
+    async def _run(self, stop: threading.Event) -> None:
+        feeds = [DeviceFeed(self._publisher, self.name, server.name) for server in self._servers]
+        runs = [partial(_keep_session, server, feed, stop) for server, feed in zip(self._servers, feeds, strict=True)]
+        await serve(list(zip(feeds, runs, strict=True)), stop)
+
+
+async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.Event) -> None:
+    backoff = Backoff(stop, first=0.5, ceiling=server.backoff_ceiling / 1e6)
+    feed.state(State.CONNECTING)
+    while True:
+        session = Session(server, feed)
+        try:
+            await session.run()
+        except (SessionEnded, UaError, OSError, TimeoutError, ValueError) as error:
+            why = _explained(server, error)
+            feed.disconnected(why)
+            feed.state(State.DOWN, why)
+        if session.live:
+            backoff.reset()
+        await asyncio.sleep(backoff.next_delay())
+
+
+def _explained(server: OpcUaServer, error: Exception) -> str:
+    """What happened, where, and what to do when it is a matter of settings."""
+    if isinstance(error, SessionEnded):
+        return str(error)
+    what = f"no session with {server.url}: {type(error).__name__} {error}".rstrip()
+    trusted = f"; is its certificate, or its authority's, in {server.security.trust_folder}?" if server.security else ""
+    for hint, advice in (
+        ("BadCertificateUntrusted", trusted),
+        ("BadCertificateHostNameInvalid", "; its certificate is for another name: if that is right, set server_name"),
+        ("BadUserAccessDenied", "; check login.username and where its password stands"),
+        ("BadIdentityTokenRejected", "; check login.username and where its password stands"),
+        ("No matching endpoints", "; the server does not offer this security policy and mode"),
+    ):
+        if hint in what:
+            return what + advice
+    return what

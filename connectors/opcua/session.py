@@ -1,0 +1,305 @@
+"""One session with one server: subscribe, hand over what comes, and notice when it ends or loses something.
+
+The notifications are taken in the publish callback itself and not through asyncua's queue or handlers, because that
+queue drops the oldest without a word and the handlers may run in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+
+import structlog
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.uaerrors import UaError
+
+from connectors import clock
+from connectors.device import DeviceFeed
+from connectors.metrics import State
+from connectors.opcua.config import Deadband, Node, OpcUaServer
+from connectors.opcua.security import client_for
+from connectors.opcua.values import UnusableTime, sampled, status_name
+from schemas.base import Quality
+
+log = structlog.get_logger(__name__)
+
+_MISSED_KEEP_ALIVES = 3
+_LAST_SEQUENCE = 2**32 - 1
+_MOST_REPUBLISHED = 100  # messages asked for again; beyond that a new subscription is quicker
+_FILTER_REFUSED = frozenset(
+    {
+        "BadMonitoredItemFilterUnsupported",
+        "BadMonitoredItemFilterInvalid",
+        "BadFilterNotAllowed",
+        "BadDeadbandFilterInvalid",
+    }
+)
+
+
+class SessionEnded(Exception):
+    """The session, its connection or its subscription is no more, or can no longer be trusted; says why."""
+
+
+class Session:
+    """A session lives from connecting until it ends; then a new one is made. ``live`` tells that it once delivered."""
+
+    def __init__(self, server: OpcUaServer, feed: DeviceFeed) -> None:
+        self.live = False
+        self._server = server
+        self._feed = feed
+        self._ended = asyncio.Event()
+        self._why = ""
+        self._heard = asyncio.get_running_loop().time()
+        self._keep_alive = server.keep_alive / 1e6
+        self._subscription = 0
+        self._next_message = 1
+        # Nodes by client handle: those subscribed, and those that the server refused, with its last reason.
+        self._nodes = dict(enumerate(server.nodes, start=1))
+        self._refused: dict[int, str] = {}
+
+    async def run(self) -> None:
+        """Connect and deliver until the session ends. Raises SessionEnded always, or what connecting raises."""
+        client = await client_for(self._server)
+        client.connection_lost_callback = self._connection_lost
+        try:
+            await client.connect()
+            await self._subscribe(client)
+            await self._watch(client)
+        finally:
+            await _close(client)
+
+    async def _subscribe(self, client: Client) -> None:
+        interval = self._server.publishing_interval / 1e6
+        keep_alive = max(1, round(self._keep_alive / interval))
+        wanted = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=interval * 1e3,
+            RequestedMaxKeepAliveCount=keep_alive,
+            # OPC 10000-4, section 5.14.2.2: at least three times the keep-alive count.
+            RequestedLifetimeCount=max(keep_alive * _MISSED_KEEP_ALIVES, math.ceil(60 / interval)),
+            MaxNotificationsPerPublish=0,
+            PublishingEnabled=True,
+        )
+        given = await client.uaclient.session.create_subscription(wanted, self._published)
+        self._client = client
+        self._subscription = given.SubscriptionId
+        self._keep_alive = max(self._keep_alive, given.RevisedMaxKeepAliveCount * given.RevisedPublishingInterval / 1e3)
+        self._heard = asyncio.get_running_loop().time()
+        for node in self._server.nodes:
+            if node.silence is not None:
+                self._feed.watch(node.point, node.silence)
+        await self._monitor(client, list(self._nodes))
+
+    async def _watch(self, client: Client) -> None:
+        """Wait for the end, looking after silence, keep-alives and refused nodes meanwhile."""
+        loop = asyncio.get_running_loop()
+        retry_at = loop.time() + self._server.backoff_ceiling / 1e6
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), min(1.0, self._keep_alive / 2))
+                raise SessionEnded(self._why)
+            self._feed.check_silence()
+            if (quiet := loop.time() - self._heard) > _MISSED_KEEP_ALIVES * self._keep_alive:
+                raise SessionEnded(f"{self._server.url} has not published for {quiet:.1f} s, not even a keep-alive")
+            if self._refused and loop.time() >= retry_at:
+                retry_at = loop.time() + self._server.backoff_ceiling / 1e6
+                await self._monitor(client, list(self._refused))
+                self._show_state()
+
+    async def _monitor(self, client: Client, handles: list[int], *, filtered: bool = True) -> None:
+        """Subscribe the nodes of ``handles``; one that is refused gets a bad sample and is tried again later."""
+        namespaces = await client.get_namespace_array()
+        items, asked = [], []
+        for handle in handles:
+            node = self._nodes[handle]
+            if node.namespace in namespaces:
+                items.append(_item(handle, node, namespaces.index(node.namespace), filtered=filtered))
+                asked.append(handle)
+            else:
+                known = ", ".join(namespaces)
+                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {known}")
+        if not items:
+            return
+        parameters = ua.CreateMonitoredItemsParameters(
+            SubscriptionId=self._subscription, TimestampsToReturn=ua.TimestampsToReturn.Both, ItemsToCreate=items
+        )
+        results = await client.uaclient.session.create_monitored_items(parameters)
+        unfiltered = []
+        for handle, result in zip(asked, results, strict=True):
+            node = self._nodes[handle]
+            if result.StatusCode.is_good():
+                self._refused.pop(handle, None)
+                self._told_revised(node, result)
+            elif filtered and status_name(result.StatusCode.value) in _FILTER_REFUSED:
+                unfiltered.append(handle)
+                log.warning(
+                    "the server cannot filter this node: every change of its value is taken",
+                    device=self._server.name,
+                    point=node.point,
+                    status=status_name(result.StatusCode.value),
+                )
+            else:
+                where = f"{node.identifier} in {node.namespace}"
+                self._refuse(
+                    handle, f"{status_name(result.StatusCode.value)}: the server does not let us watch {where}"
+                )
+        if unfiltered:
+            await self._monitor(client, unfiltered, filtered=False)
+
+    def _told_revised(self, node: Node, result: ua.MonitoredItemCreateResult) -> None:
+        if result.RevisedQueueSize < node.queue_size:
+            log.warning(
+                "the server keeps fewer samples than asked for; what comes faster is lost there",
+                device=self._server.name,
+                point=node.point,
+                asked=node.queue_size,
+                given=result.RevisedQueueSize,
+            )
+
+    def _refuse(self, handle: int, reason: str) -> None:
+        node = self._nodes[handle]
+        if self._refused.get(handle) != reason:
+            now = clock.now()
+            self._feed.sample(
+                node.point,
+                None,
+                unit=node.unit,
+                quality=Quality.BAD,
+                reason=reason,
+                event_time=now,
+                receive_time=now,
+            )
+        self._refused[handle] = reason
+
+    async def _published(self, result: ua.PublishResult) -> None:
+        """The publish callback: everything of one NotificationMessage, or a keep-alive, which has no data."""
+        self._heard = asyncio.get_running_loop().time()
+        message = result.NotificationMessage
+        if self._ended.is_set():
+            return
+        if not message.NotificationData:
+            # OPC 10000-4, section 5.14.1.1: a keep-alive carries the number of the message that will follow.
+            await self._check_sequence(message.SequenceNumber)
+            self._delivered()
+            return
+        if any(isinstance(part, ua.StatusChangeNotification) for part in message.NotificationData):
+            self._take(message.NotificationData)
+            return
+        await self._check_sequence(message.SequenceNumber)
+        self._next_message = 1 if message.SequenceNumber == _LAST_SEQUENCE else message.SequenceNumber + 1
+        self._take(message.NotificationData)
+        self._delivered()
+
+    async def _check_sequence(self, number: int) -> None:
+        """Fetch the messages between the last and ``number`` again; what the server no longer has is a gap."""
+        first, last = self._next_message, number - 1
+        if last < first:
+            return
+        missing = range(first, last + 1)
+        if len(missing) <= _MOST_REPUBLISHED:
+            for wanted in missing:
+                with suppress(UaError, OSError, TimeoutError):
+                    again = await self._client.uaclient.session.republish(self._subscription, wanted)
+                    if again.SequenceNumber == wanted and again.NotificationData:
+                        self._take(again.NotificationData)
+                        first = wanted + 1
+                        continue
+                break
+        self._next_message = number
+        if first <= last:
+            detail = f"notification messages {first} to {last} never came and the server has them no more"
+            self._feed.missed(first, last, detail)
+            # Which nodes they spoke of is not known: a new subscription begins with the current value of each.
+            self._end(detail)
+
+    def _take(self, parts: Iterable[object]) -> None:
+        for part in parts:
+            if isinstance(part, ua.DataChangeNotification):
+                for item in part.MonitoredItems:
+                    if (node := self._nodes.get(item.ClientHandle)) is not None:
+                        self._sample(node, item.Value)
+            elif isinstance(part, ua.StatusChangeNotification):
+                self._end(f"the server ended the subscription: {status_name(part.Status.value)}")
+
+    def _sample(self, node: Node, data: ua.DataValue) -> None:
+        received = clock.now()
+        try:
+            sample = sampled(data, node.range, received)
+        except UnusableTime as error:
+            source = f"opcua:{self._server.name}:{node.namespace}:{node.identifier}"
+            self._feed.dead_letter(source, str(error), repr(data).encode(), received)
+            return
+        if sample.overflow:
+            self._feed.overflowed(
+                node.point,
+                event_time=sample.event_time,
+                receive_time=received,
+                detail=f"the server's queue of the node overflowed (queue_size {node.queue_size})",
+            )
+        self._feed.sample(
+            node.point,
+            sample.value,
+            unit=node.unit,
+            quality=sample.quality,
+            reason=sample.reason,
+            event_time=sample.event_time,
+            receive_time=received,
+        )
+
+    def _delivered(self) -> None:
+        if not self.live:
+            self.live = True
+            self._show_state()
+
+    def _show_state(self) -> None:
+        if self._refused:
+            self._feed.state(State.DEGRADED, next(iter(self._refused.values())))
+        else:
+            self._feed.state(State.LIVE)
+
+    async def _connection_lost(self, error: Exception) -> None:
+        self._end(f"the connection to {self._server.url} is lost: {str(error) or type(error).__name__}")
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.is_set():
+            self._why = reason
+            self._ended.set()
+
+
+def _item(handle: int, node: Node, namespace: int, *, filtered: bool) -> ua.MonitoredItemCreateRequest:
+    parameters = ua.MonitoringParameters(
+        ClientHandle=handle,
+        SamplingInterval=node.sampling_interval / 1e3,
+        QueueSize=node.queue_size,
+        DiscardOldest=True,
+        Filter=_filter(node.deadband) if filtered else None,
+    )
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(
+            NodeId=ua.NodeId.from_string(f"ns={namespace};{node.identifier}"), AttributeId=AttributeIds.Value
+        ),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=parameters,
+    )
+
+
+def _filter(deadband: Deadband | None) -> ua.DataChangeFilter:
+    """Without a deadband a new source time is news as well: a value that rests is still seen to be fresh."""
+    if deadband is None:
+        return ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+    percent = deadband.percent is not None
+    return ua.DataChangeFilter(
+        Trigger=ua.DataChangeTrigger.StatusValue,
+        DeadbandType=ua.DeadbandType.Percent if percent else ua.DeadbandType.Absolute,
+        DeadbandValue=deadband.percent if percent else deadband.absolute,
+    )
+
+
+async def _close(client: Client) -> None:
+    """Take leave, but do not wait long for a server that has gone."""
+    with suppress(UaError, OSError, TimeoutError):
+        await asyncio.wait_for(client.disconnect(), 1.0)
+    client.disconnect_socket()

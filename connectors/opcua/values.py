@@ -1,0 +1,90 @@
+"""From an OPC UA DataValue to a sample: status, time and number. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from asyncua import ua
+from asyncua.ua.status_codes import get_name_and_doc
+
+from connectors.fields import Range
+from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST = 1e18  # of schemas.base.Value
+# OPC 10000-4, section 7.38.1: the lower 16 bits of a StatusCode. InfoType 01 in bits 10 and 11 says that the limit bits
+# (8 and 9) and the overflow bit (7) mean something.
+_INFO_TYPE, _DATA_VALUE = 0xC00, 0x400
+_OVERFLOW = 0x80
+_LIMIT, _LIMITS = 0x300, {0x100: "at its low limit", 0x200: "at its high limit"}
+
+
+class Sampled(NamedTuple):
+    """A sample in the node's unit. ``overflow``: the server dropped samples of the node before this one."""
+
+    value: float | None
+    quality: Quality
+    reason: str
+    event_time: int
+    overflow: bool
+
+
+class UnusableTime(ValueError):
+    """The source's clock was never set, or is decades off."""
+
+
+def status_name(code: int) -> str:
+    """The name of a status code, its info bits aside; an unknown one as hexadecimal number."""
+    name, text = get_name_and_doc(code & 0xFFFF0000)
+    return f"{name} ({code:#010x})" if text.startswith("Unknown") else str(name)
+
+
+def sampled(data: ua.DataValue, limits: Range | None, receive_time: int) -> Sampled:
+    """What ``data`` says. The time is the source's, else the server's, else ``receive_time`` (all microseconds).
+
+    A status that is bad, or a value that is no finite number, gives quality bad with the reason; the number is kept
+    where the server sent one. Raises UnusableTime for a time outside the years 2000 to 2099.
+    """
+    code = int(data.StatusCode.value) if data.StatusCode is not None else 0
+    quality = {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
+    described = code & _INFO_TYPE == _DATA_VALUE
+    value, problem = _number(data.Value)
+    doubts = [problem] if problem else []
+    if described and (limit := _LIMITS.get(code & _LIMIT)):
+        doubts.append(limit)
+    if value is not None and limits is not None and (outside := limits.problem(value)):
+        doubts.append(outside)
+    if value is None:
+        quality = Quality.BAD
+    elif doubts and quality is Quality.GOOD:
+        quality = Quality.UNCERTAIN
+    reasons = [status_name(code), *doubts] if code & 0xFFFF0000 else doubts
+    overflow = described and bool(code & _OVERFLOW)
+    return Sampled(value, quality, "; ".join(reasons), _event_time(data, receive_time), overflow)
+
+
+def _number(variant: ua.Variant | None) -> tuple[float | None, str]:
+    """The variant as a finite float64, and what is wrong with it."""
+    raw = None if variant is None else variant.Value
+    if variant is None or raw is None:
+        return None, "no value"
+    if not isinstance(raw, bool | int | float):
+        return None, f"a value of type {variant.VariantType.name} cannot be recorded as a number"
+    if isinstance(raw, float) and not math.isfinite(raw):
+        return None, f"the value is {raw}"
+    if abs(raw) > _LARGEST:
+        return None, f"{raw} is beyond what is recorded (±1e18)"
+    value = float(raw)
+    return value, "" if value == raw else f"{raw} is rounded to the nearest 64-bit float"
+
+
+def _event_time(data: ua.DataValue, receive_time: int) -> int:
+    stamp: datetime | None = data.SourceTimestamp or data.ServerTimestamp
+    if stamp is None:
+        return receive_time
+    micros = ((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    if not EARLIEST_TIME <= micros < LATEST_TIME:
+        raise UnusableTime(f"the time of the sample is {stamp.isoformat()}; usable are the years 2000 to 2099")
+    return micros

@@ -1,0 +1,84 @@
+"""What the settings refuse, and that they say all of it at once."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.opcua.config import OpcUaServer
+
+
+def server(**fields):
+    node = {"point": "p", "namespace": "urn:x", "identifier": "s=A.B", "unit": "MW"}
+    return {"name": "d", "url": "opc.tcp://127.0.0.1:4840", "nodes": [node], **fields}
+
+
+def with_node(**fields):
+    return server(nodes=[{**server()["nodes"][0], **fields}])
+
+
+def problems(settings, folder=None) -> str:
+    with pytest.raises(ValidationError) as caught:
+        OpcUaServer.model_validate(settings, context={"folder": folder} if folder else None)
+    return "\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in caught.value.errors())
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["i=0", "i=4294967295", "s=A;ns=3=x", "g=09087e75-8e5e-499b-954f-f2a9603db28a", "b=M/RbKBsRVkePCePcx24oRA=="],
+)
+def test_node_when_the_identifier_is_one_of_the_four_kinds_is_taken(identifier):
+    assert OpcUaServer.model_validate(with_node(identifier=identifier)).nodes[0].identifier == identifier
+
+
+@pytest.mark.parametrize("identifier", ["", "A.B", "s=", "i=-1", "i=4294967296", "g=no", "b=***", "ns=2;s=A"])
+def test_node_when_the_identifier_is_something_else_is_refused(identifier):
+    text = problems(with_node(identifier=identifier))
+    assert "nodes.0.identifier" in text
+    assert "expected i=NUMBER" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (server(url="http://127.0.0.1"), "expected opc.tcp://HOST"),
+        (server(url="opc.tcp://me:secret@127.0.0.1"), "does not belong into the address"),
+        (server(url="opc.tcp://plc.example"), "allow_plaintext = true"),
+        (server(keep_alive=0.2), "not be shorter than publishing_interval"),
+        (server(nodes=[]), "at least 1 item"),
+        (with_node(queue_size=1), "greater than or equal to 2"),
+        (with_node(deadband={"absolute": 1, "percent": 1}), "either absolute or percent"),
+        (with_node(deadband={"percent": 101}), "less than or equal to 100"),
+        (with_node(deadband={}), "either absolute or percent"),
+        (with_node(unit=""), "at least 1 character"),
+    ],
+)
+def test_server_when_it_cannot_be_meant_is_refused_with_the_reason(settings, said):
+    assert said in problems(settings)
+
+
+def test_server_when_several_things_are_wrong_names_all_of_them():
+    node = server()["nodes"][0]
+    text = problems(server(url="opc.tcp://plc.example", keep_alive=0.2, nodes=[node, node]))
+    assert "allow_plaintext" in text
+    assert "keep_alive" in text
+    assert "nodes[0] and nodes[1]" in text
+
+
+def test_server_when_it_is_another_machine_needs_security_or_consent(tmp_path):
+    for name in ("own.pem", "key.pem"):
+        (tmp_path / name).write_text("x")
+    security = {"certificate": "own.pem", "private_key": "key.pem", "trust_folder": "trusted"}
+    away = server(url="opc.tcp://plc.example", security=security)
+    assert "there is no folder" in problems(away, tmp_path)
+    (tmp_path / "trusted").mkdir()
+    assert "holds no certificate" in problems(away, tmp_path)
+    (tmp_path / "trusted" / "plc.der").write_bytes(b"x")
+    loaded = OpcUaServer.model_validate(away, context={"folder": tmp_path})
+    assert loaded.host == "plc.example"
+    assert loaded.security is not None
+    assert OpcUaServer.model_validate(server(url="opc.tcp://plc.example", allow_plaintext=True)).security is None
+
+
+def test_server_when_a_password_stands_in_the_file_is_refused():
+    assert "login.password" in problems(server(login={"username": "u", "password": "secret"}))
