@@ -1,0 +1,153 @@
+"""gridtape demo: start everything for real, show it working, say at the end whether all of it happened."""
+
+from __future__ import annotations
+
+import shutil
+import string
+import threading
+import time
+from importlib import resources
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from streams import control
+from streams.commands.process import interruptible
+from streams.commands.run import prepare
+from streams.commands.watch import Board, draw, plain_line
+from streams.demo.children import Children
+from streams.demo.follow import Follower
+from streams.demo.tally import Tally
+from streams.local import LocalServices
+from streams.local.service import free_port
+from streams.settings import Settings
+
+FRAMES = 4
+"""Screen updates a second."""
+
+
+def run(settings: Settings, *, duration: int | None, plain: bool, fresh: bool, console: Console) -> int:
+    """Run for ``duration`` seconds or until interrupted; return the exit status: 0 when everything was shown.
+
+    Raises ServiceError when a service or process fails, Fatal when the cluster's topics are not as they must be.
+    """
+    folder = settings.data_dir.expanduser() / "demo"
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    began = time.monotonic()
+    with interruptible() as stop, LocalServices(folder) as services:
+        console.print(f"Starting. Data and logs are under [bold]{folder}[/bold].")
+        services.start(kafka=settings.kafka is None, redis=settings.redis is None, mqtt=settings.mqtt is None)
+        here = services.addresses
+        settings = settings.model_copy(
+            update={
+                "kafka": settings.kafka or here.kafka,
+                "redis": settings.redis or here.redis,
+                "mqtt": settings.mqtt or here.mqtt,
+            }
+        )
+        broker = here.mqtt_broker or "your own"
+        console.print(
+            f"Kafka {settings.kafka}   Redis {settings.redis}   MQTT {settings.mqtt} ({broker})   "
+            f"[dim]{time.monotonic() - began:.1f} s[/dim]"
+        )
+        prepare(settings)
+        cluster = settings.cluster()
+        follower = Follower(cluster)
+        scenario = resources.files("streams.demo") / "scenario.toml"
+        with resources.as_file(scenario) as path:
+            control.publish(cluster, control.read_file(path, time.time_ns() // 1000), settings.partitions)
+        children = _start(settings, folder, broker)
+        try:
+            tally = _show(follower, children, services, stop, began, duration, plain, console)
+        finally:
+            children.stop()
+            follower.close()
+    return _summary(tally, console, folder)
+
+
+def _start(settings: Settings, folder: Path, broker: str) -> Children:
+    """The devices, then the three kinds of gridtape process, in the order in which records flow."""
+    modbus_port, opcua_port = free_port(), free_port()
+    host, _, port = (settings.mqtt or "").rpartition(":")
+    template = string.Template((resources.files("streams.demo") / "connectors.toml").read_text())
+    config = folder / "connectors.toml"
+    config.write_text(
+        template.substitute(
+            mqtt_host=host,
+            mqtt_port=port,
+            mqtt_protocol="3.1.1" if broker == "amqtt" else "5",
+            modbus_port=modbus_port,
+            opcua_port=opcua_port,
+        )
+    )
+    children = Children(
+        folder / "logs",
+        {
+            "GRIDTAPE_KAFKA": settings.kafka or "",
+            "GRIDTAPE_REDIS": settings.redis or "",
+            "GRIDTAPE_CONNECTORS_FILE": str(config),
+        },
+    )
+    ports = ["--modbus-port", str(modbus_port), "--opcua-port", str(opcua_port)]
+    children.start("devices", ["streams.demo.plants", "--mqtt", settings.mqtt or "", *ports])
+    children.start("connectors", ["streams.cli", "run", "connectors"])
+    children.start("processors", ["streams.cli", "run", "processors"])
+    children.start("sinks", ["streams.cli", "run", "sinks"])
+    return children
+
+
+def _show(
+    follower: Follower,
+    children: Children,
+    services: LocalServices,
+    stop: threading.Event,
+    began: float,
+    duration: int | None,
+    plain: bool,
+    console: Console,
+) -> Tally:
+    board, tally = Board(), Tally()
+    shown = time.monotonic()
+    told_first = False
+    live = None if plain else Live(console=console, screen=True, auto_refresh=False)
+    if live is not None:
+        live.start()
+    try:
+        while not stop.is_set() and (duration is None or time.monotonic() - shown < duration):
+            until = time.monotonic() + (1.0 if plain else 1 / FRAMES)
+            while (left := until - time.monotonic()) > 0 and not stop.is_set():
+                for topic, key, record, source in follower.read(left):
+                    board.take(topic, record)
+                    tally.take(topic, key, record, source)
+            children.check()
+            services.check()
+            if live is not None:
+                live.update(draw(board, time.time_ns() // 1000, (console.width, console.height)), refresh=True)
+                continue
+            console.print(f"{time.monotonic() - shown:4.0f} s  {plain_line(board)}", soft_wrap=True, highlight=False)
+            if tally.first_alert and not told_first:
+                told_first = True
+                console.print(f"first alert {time.monotonic() - began:.1f} s after the start: {tally.first_alert}")
+    finally:
+        if live is not None:
+            live.stop()
+    return tally
+
+
+def _summary(tally: Tally, console: Console, folder: Path) -> int:
+    console.print("\nWhat was shown:")
+    for line in tally.lines():
+        console.print(f"  {line}", highlight=False, markup=False)
+    if tally.last_alert:
+        console.print(
+            f"Ask why: start `gridtape kafka --data-dir {folder}` and run "
+            f"`gridtape why {tally.last_alert} --kafka HOST:PORT`.",
+            soft_wrap=True,
+        )
+    if tally.missing:
+        console.print(f"[red]Not everything happened[/red]; the logs are in {folder / 'logs'}.")
+        return 1
+    console.print("[green]All of it happened.[/green]")
+    return 0
