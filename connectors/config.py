@@ -96,7 +96,11 @@ def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _described(errors: list[ErrorDetails]) -> list[str]:
     """One line per key; of a union's alternatives all that would be allowed."""
     said: dict[str, list[str]] = {}
+    places = [error["loc"] for error in errors]
     for error in errors:
+        here = error["loc"]
+        if error["type"] == "too_short" and any(here == other[: len(here)] != other for other in places):
+            continue  # pydantic misses in a list what it refused in it; the refusal says enough
         keys, model = _resolve(error["loc"])
         said.setdefault(_path(keys) or "the file", []).append(_sentence(error, keys, model))
     return [f"{key}: {' - or: '.join(dict.fromkeys(texts))}" for key, texts in said.items()]

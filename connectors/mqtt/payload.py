@@ -121,13 +121,12 @@ def _time(found: Any, paths: JsonPaths) -> int:
         micros = _iso(found)
     elif isinstance(found, bool) or not isinstance(found, int | float):
         raise Refused(f"the field {paths.time!r} (time) is {_kind(found)}, expected a number ({paths.time_format})")
-    elif isinstance(found, float) and not math.isfinite(found):
-        raise Refused(f"the field {paths.time!r} (time) is {found}")
     else:
-        micros = round(found * _PER_UNIT[paths.time_format])
+        scaled = found * _PER_UNIT[paths.time_format]
+        micros = round(scaled) if abs(scaled) < 2 * LATEST_TIME else -1
     if not EARLIEST_TIME <= micros < LATEST_TIME:
         raise Refused(
-            f"the time {str(found)[:60]} ({paths.time_format}) is outside the years 2000 to 2099; is the device's "
+            f"the time {_kind(found)} ({paths.time_format}) is outside the years 2000 to 2099; is the device's "
             "clock set, and is time_format right?"
         )
     return micros
