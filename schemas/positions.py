@@ -23,8 +23,8 @@ class Position(Record, frozen=True, kw_only=True):
     """Holding of one book in one instrument. Keyed by book and instrument, partitioned by book.
 
     Booked and exact: ``quantity`` (signed, in ``unit``), ``average_price`` (average cost method, shown to 10
-    decimals), ``realised_pnl`` (before fees) and ``fees``, in ``currency``. Marked: ``mark``, ``market_value`` = quantity x
-    mark, ``unrealised_pnl`` = quantity x (mark - average price); null unless ``mark_status`` is ``live``.
+    decimals), ``realised_pnl`` (before fees) and ``fees``, in ``currency``. Marked: ``mark``, ``market_value`` =
+    quantity x mark, ``unrealised_pnl`` = quantity x (mark - average price); null unless ``mark_status`` is ``live``.
     ``marked_by`` and ``booked_by`` are the coordinates of the tick and of the last fill; the two times are those of the
     newest tick, fill or gap behind the record.
     """
