@@ -26,7 +26,7 @@ lint: $(STAMP)  ## check style, types and import rules
 	@$(BIN)/lint-imports
 
 bench: $(STAMP)  ## measure throughput and latency of the engine on the local Kafka
-	@$(BIN)/python tests/performance/bench.py $(ARGS)
+	@$(BIN)/python tests/performance/bench_positions.py $(ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
