@@ -72,9 +72,9 @@ def test_runner_when_every_connector_has_finished_returns_by_itself() -> None:
 
 def test_runner_when_a_connector_hangs_is_left_behind_at_stop() -> None:
     stop, release, ended = threading.Event(), threading.Event(), threading.Event()
-    stop.set()
 
-    def hanging(_stop: threading.Event) -> None:
+    def hanging(stop: threading.Event) -> None:
+        stop.set()
         release.wait()
         ended.set()
 
