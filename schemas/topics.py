@@ -50,18 +50,17 @@ class Topic(Generic[R]):
     compacted: bool = False
     broadcast: bool = False
     urgent: bool = False
+    kind: str = field(init=False, repr=False)
+    """The record's name in CloudEvents types: ``PricedIntent`` gives ``priced-intent``."""
     decode: Callable[[bytes], R] = field(init=False, repr=False)
     encode: Callable[[Any], bytes] = field(init=False, repr=False, default=_encoder.encode)
 
     def __post_init__(self) -> None:
         """Build the decoder once; its bound method is what the hot loop maps over."""
-        object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
-
-    @property
-    def kind(self) -> str:
-        """The record's name in CloudEvents types: ``Alert`` gives ``alert``."""
         name = self.record.__name__
-        return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+        kind = "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
 
 
 telemetry = Topic("telemetry", Telemetry, "device", 7 * DAYS)
