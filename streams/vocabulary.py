@@ -53,7 +53,7 @@ class Words:
         )
         event_id = f"{entry.application}-{entry.partition}-{entry.commit}"
         key = f"{entry.application}|{entry.partition}"
-        return self._output(topics.journal, key, entry.application, record, event_id, route=entry.partition)
+        return self._output(topics.journal, key, entry.application, record, event_id, route=entry.application)
 
     def headers(self, topic: TopicPort, source: str, event_id: str, event_time: int) -> Headers:
         """CloudEvents headers."""

@@ -48,7 +48,7 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
 
 def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> None:
     """Run the named sinks (all that are configured when none is named) until ``stop``."""
-    from sinks.sink import run_sinks
+    from sinks.runner import run_sinks
     from streams.commands.sinks import build
 
     prepare(settings)

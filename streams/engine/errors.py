@@ -35,6 +35,7 @@ class Fatal(EngineError):
     """The worker must stop; the message says why and what to do."""
 
 
+_TWIN = "another process runs the same slot of the same application; stop it, or start this one with another --slot"
 _FENCED = {
     KafkaError._FENCED,
     KafkaError.PRODUCER_FENCED,
@@ -60,14 +61,16 @@ _HOPELESS = {
     KafkaError._UNKNOWN_PARTITION: "the partition does not exist; run `gridtape doctor`",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist; run `gridtape doctor`",
     KafkaError.MSG_SIZE_TOO_LARGE: "an output is larger than the topic's max.message.bytes",
-    KafkaError.FENCED_INSTANCE_ID: (
-        "another process runs the same slot of the same application; stop it, or start this one with another --slot"
-    ),
+    KafkaError.FENCED_INSTANCE_ID: _TWIN,
+    KafkaError._INVALID_ARG: "a client setting or an argument is not valid",
     KafkaError._AUTO_OFFSET_RESET: (
         "the committed offset is no longer in the topic (expired or deleted); nothing is skipped silently: "
         "reset the group's offsets knowingly"
     ),
 }
+_PASSING = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
+"""A commit that met a rebalance half-way: nobody has taken the tasks away, or a callback will say so."""
+_TWIN_TEXT = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 
 
 def classify(error: KafkaError | KafkaException, doing: str) -> EngineError:
@@ -75,14 +78,17 @@ def classify(error: KafkaError | KafkaException, doing: str) -> EngineError:
     cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     code = cause.code()
     text = f"{doing}: {cause.name()}: {cause.str()}"
+    if code == KafkaError._FATAL and _TWIN_TEXT in cause.str():
+        # A consumer names the reason of a fatal error in its text only.
+        return Fatal(f"{text} ({_TWIN})")
     if code in _HOPELESS:
         return Fatal(f"{text} ({_HOPELESS[code]})")
+    if code in _PASSING and cause.txn_requires_abort():
+        return Abortable(text)
     if code in _FENCED:
         return Migrated(text)
     if cause.txn_requires_abort():
         return Abortable(text)
-    if cause.fatal():
-        return Corrupted(text)
     # Timeouts, transport errors, a broker that is gone: librdkafka cannot say whether the request took effect, and has
     # no KIP-890 with which a retry would be safe. Only a new epoch and a look at the log can tell.
     return Corrupted(text)

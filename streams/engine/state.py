@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -97,6 +97,8 @@ class Table(Generic[V]):
 
 EVENT = "event"
 WALL = "wall"
+_ROOM = 1024
+"""Entries of a heap before it is looked through for stale ones."""
 
 
 class Timers:
@@ -105,6 +107,7 @@ class Timers:
     def __init__(self, table: Table[int]) -> None:
         self._table = table
         self._heaps: dict[str, list[tuple[int, str]]] = {EVENT: [], WALL: []}
+        self._room = _ROOM
 
     def at_event(self, key: str, time: int) -> None:
         """Fire when the watermark reaches ``time`` (microseconds)."""
@@ -121,8 +124,15 @@ class Timers:
                 self._table.delete(f"{clock}/{key}")
 
     def _set(self, clock: str, key: str, time: int) -> None:
-        self._table.put(f"{clock}/{key}", time)
-        heapq.heappush(self._heaps[clock], (time, key))
+        name = f"{clock}/{key}"
+        if self._table.get(name) == time:
+            return
+        self._table.put(name, time)
+        heap = self._heaps[clock]
+        heapq.heappush(heap, (time, key))
+        if len(heap) > self._room:
+            # A timer that is put off with every record leaves its old times behind until they are due.
+            self.rebuild()
 
     def next_due(self, clock: str) -> int | None:
         """Earliest time of a clock's timers, or None."""
@@ -141,15 +151,28 @@ class Timers:
         return due
 
     def rebuild(self) -> None:
-        """Build the heaps anew from the table: after a restore, and after an overlay was dropped."""
+        """Build the heaps anew from the table: after a restore, and after timers in an overlay were dropped."""
         self._heaps = {EVENT: [], WALL: []}
         for name, time in self._table.items():
             clock, _, key = name.partition("/")
             self._heaps[clock].append((time, key))
         for heap in self._heaps.values():
             heapq.heapify(heap)
+        self._room = max(_ROOM, *(2 * len(heap) for heap in self._heaps.values()))
+
+    def forget(self) -> None:
+        """The batch failed: drop what it set, cancelled and took."""
+        if self._table.fresh:
+            self._table.forget()
+            self.rebuild()
+
+    def abort(self) -> None:
+        """The transaction is gone: so is what was set, cancelled and taken since the last commit."""
+        if self._table.fresh or self._table.dirty:
+            self._table.abort()
+            self.rebuild()
 
 
-def counters() -> Table[Any]:
-    """The table in which a task keeps its own numbers (commits)."""
+def counters() -> Table[int]:
+    """The table in which a task keeps its own numbers: commits, watermark and event times."""
     return Table("__task", int)

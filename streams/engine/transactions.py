@@ -24,6 +24,7 @@ class Transactions:
             transactional_id=cluster.named(transactional_id),
             transaction_timeout_ms=timeout_ms,
             message_timeout_ms=timeout_ms - 2_000,
+            linger_ms=0,
             batch_size=262_144,
             queue_buffering_max_messages=1_000_000,
             # The broker answers CONCURRENT_TRANSACTIONS while it finishes the previous commit; with librdkafka's

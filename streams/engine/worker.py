@@ -37,7 +37,7 @@ class Options:
 
     commit_interval: float = 0.1
     """At most this long between an input and its commit under load."""
-    quiet_interval: float = 0.005
+    quiet_interval: float = 0.002
     """At least this long between two commits that nobody waits for, when the input is drained."""
     batch: int = 10_000
     """Records per poll."""
