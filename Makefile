@@ -2,6 +2,9 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/installed
+COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	--custom-compile-command "make lock"
+IMAGE := $(foreach extra,mqtt modbus opcua market redis webhook parquet,--extra $(extra))
 PYTHON ?=
 ARGS ?=
 
@@ -34,9 +37,10 @@ docs: $(STAMP)  ## build the documentation into site/
 contracts: $(STAMP)  ## write JSON Schemas and the AsyncAPI document anew from the records
 	@$(BIN)/gridtape contracts
 
-lock: | $(BIN)/uv  ## resolve the dependencies of pyproject.toml anew into requirements.txt
-	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes --all-extras --group dev \
-		--python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.txt
+lock: | $(BIN)/uv  ## resolve the dependencies of pyproject.toml anew into the three hash locks
+	@$(BIN)/uv $(COMPILE) pyproject.toml --upgrade --all-extras --group dev -o requirements.txt
+	@$(BIN)/uv $(COMPILE) pyproject.toml $(IMAGE) -c requirements.txt -o deploy/requirements.txt
+	@echo hatchling | $(BIN)/uv $(COMPILE) - -c requirements.txt -o deploy/build.txt
 
 clean:  ## remove .venv and all that was built; downloads and data of the local services stay
 	rm -rf .venv site dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -15,11 +15,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from jgo.constants import MAVEN_CENTRAL_URL
-
 from streams.local.errors import ServiceError
 from streams.local.progress import Progress
+
+try:
+    import requests
+    from jgo.constants import MAVEN_CENTRAL_URL
+except ImportError as error:
+    raise ServiceError(
+        f"The local services need the module {error.name}. Install it with: pip install 'gridtape[local]', "
+        "or set the addresses of own services (kafka, redis, mqtt) in the settings."
+    ) from error
 
 KAFKA = "4.3.1"
 BROKER = f"org.apache.kafka:kafka_2.13:{KAFKA}"
