@@ -18,6 +18,7 @@ _LARGEST = 1e18  # of schemas.base.Value
 # (8 and 9) and the overflow bit (7) mean something.
 _INFO_TYPE, _DATA_VALUE = 0xC00, 0x400
 _OVERFLOW = 0x80
+_NO_VALUE = "no value"
 _LIMIT, _LIMITS = 0x300, {0x100: "at its low limit", 0x200: "at its high limit"}
 
 
@@ -56,6 +57,8 @@ def sampled(data: ua.DataValue, limits: Range | None, receive_time: int) -> Samp
         doubts.append(limit)
     if value is not None and limits is not None and (outside := limits.problem(value)):
         doubts.append(outside)
+    if quality is Quality.BAD and value is None and problem == _NO_VALUE:
+        doubts.clear()  # the status says it already
     if value is None:
         quality = Quality.BAD
     elif doubts and quality is Quality.GOOD:
@@ -69,7 +72,7 @@ def _number(variant: ua.Variant | None) -> tuple[float | None, str]:
     """The variant as a finite float64, and what is wrong with it."""
     raw = None if variant is None else variant.Value
     if variant is None or raw is None:
-        return None, "no value"
+        return None, _NO_VALUE
     if not isinstance(raw, bool | int | float):
         return None, f"a value of type {variant.VariantType.name} cannot be recorded as a number"
     if isinstance(raw, float) and not math.isfinite(raw):
