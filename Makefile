@@ -32,7 +32,7 @@ bench: $(STAMP)  ## measure throughput and latency of the engine on the local Ka
 	@$(BIN)/python tests/performance/bench_positions.py $(ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"
 
 contracts: $(STAMP)  ## write JSON Schemas and the AsyncAPI document anew from the records
 	@$(BIN)/gridtape contracts

@@ -249,3 +249,10 @@ def test_secrets_when_a_device_name_is_unfit_are_not_touched(secrets_of: Path, n
     assert result.returncode == 1
     assert "cannot be a user name" in result.stderr
     assert not (secrets_of.parent / "secrets").exists()
+
+
+def test_operations_page_when_compared_with_the_code_names_every_metric_with_its_labels() -> None:
+    rows = re.findall(r"(?m)^\| `(gridtape_\w+)` \| ([^|]*) \|", (ROOT / "docs" / "operations.md").read_text())
+    documented = {name: {label.strip() for label in labels.split(",")} for name, labels in rows}
+    declared = {m._name + ("_total" if m._type == "counter" else ""): set(m._labelnames) for m in metrics()}
+    assert documented == declared
