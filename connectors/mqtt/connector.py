@@ -57,6 +57,14 @@ class MqttConnector:
         for device in self._config.devices:
             self._tracker.watch(device.name, None, silence=device.silence, now=self._now())
             self._state(device.name, State.CONNECTING)
+        try:
+            self._stay_connected(backoff, stop)
+        finally:
+            self._connected = False
+            for name in ("", *(device.name for device in self._config.devices)):
+                self._state(name, State.DOWN)
+
+    def _stay_connected(self, backoff: Backoff, stop: threading.Event) -> None:
         while not stop.is_set():
             began = time.monotonic()
             session = Session(self._config, self._take, self._live)

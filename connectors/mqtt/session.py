@@ -104,7 +104,7 @@ class Session:
             self._wake_out.send(b"\0")
 
     def connect(self, stop: threading.Event) -> None:
-        """Connect and wait for the broker's word. Raises :class:`Lost`."""
+        """Connect, subscribe and wait for the broker's word on both. Raises :class:`Lost`."""
         config = self._config
         extra: dict[str, Any] = {}
         if config.protocol is Protocol.V5:
@@ -119,7 +119,7 @@ class Session:
         waited = 0.0
         while not self._live and not stop.is_set():
             if waited >= CONNECT_SECONDS:
-                raise Lost(f"{self._where} took the connection but did not answer CONNECT; is it an MQTT broker?")
+                raise Lost(f"{self._where} took the connection but did not answer in time; is it an MQTT broker?")
             self.round(0.1)
             waited += 0.1
 
@@ -222,8 +222,6 @@ class Session:
             client.subscribe([(one.template.filter, options) for one in self._config.subscriptions])
         else:
             client.subscribe([(one.template.filter, 1) for one in self._config.subscriptions])
-        self._live = True
-        self._on_live()
 
     def _subscribed(
         self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
@@ -236,6 +234,8 @@ class Session:
                     filter=one.template.filter,
                     reason=str(reason),
                 )
+        self._live = True
+        self._on_live()
 
     def _disconnected(
         self,
@@ -245,7 +245,6 @@ class Session:
         reason: ReasonCode,
         _props: Properties | None,
     ) -> None:
-        hint = ""
-        if reason.value == 142:  # MQTT 5.0, table 2-6
-            hint = f"; another client uses the client_id {self._config.client_id!r}: give each connector its own"
-        self.fail(f"the connection to {self._where} ended: {reason}{hint}")
+        # Not every broker says so when it puts one client out for another with the same id.
+        hint = f"if this happens again and again, another client may be using the client_id {self._config.client_id!r}"
+        self.fail(f"the connection to {self._where} ended: {reason}; {hint}")

@@ -1,0 +1,137 @@
+"""What the MQTT tests share: settings, a field device that publishes, and a Kafka that is away until told to come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from connectors.mqtt.config import MqttConfig
+
+
+@pytest.fixture
+def settings() -> Callable[..., MqttConfig]:
+    """Settings for a broker on this machine; keyword arguments replace what stands here."""
+
+    def make(address: tuple[str, int], **changes: Any) -> MqttConfig:
+        host, port = address
+        paths = {"time": "time", "time_format": "us", "sequence": "sequence", "quality": "quality", "unit": "unit"}
+        return MqttConfig.model_validate(
+            {
+                "host": host,
+                "port": port,
+                "client_id": f"test-{time.time_ns()}",
+                "backoff_ceiling": 0.5,
+                "devices": [{"name": "b1", "silence": 3600}],
+                "subscriptions": [
+                    {
+                        "filter": "plants/{device}/{point}",
+                        "json": paths,
+                        "points": [
+                            {"name": "soc", "unit": "%", "range": {"minimum": 0, "maximum": 100}},
+                            {"name": "power", "unit": "MW"},
+                        ],
+                    },
+                    {
+                        "filter": "plain/{device}/{point}",
+                        "payload": "number",
+                        "points": [{"name": "flow", "unit": "m3/h"}],
+                    },
+                ],
+                **changes,
+            }
+        )
+
+    return make
+
+
+class FieldDevice:
+    """Publishes like a device in the field; every call returns once the broker has it."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        connected = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        self._client.on_connect = lambda *_: connected.set()
+        self._client.connect(*address)
+        self._client.loop_start()
+        assert connected.wait(10), "the broker did not answer"
+
+    def raw(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10)
+
+    def sample(self, value: object, sequence: int, *, point: str = "soc", **more: Any) -> None:
+        """One good sample of battery b1."""
+        document = {"value": value, "sequence": sequence, "time": time.time_ns() // 1000, **more}
+        self.raw(f"plants/b1/{point}", json.dumps(document).encode())
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def device(mosquitto: tuple[str, int]) -> Iterator[FieldDevice]:
+    one = FieldDevice(mosquitto)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def field_device() -> Iterator[Callable[[tuple[str, int]], FieldDevice]]:
+    """Devices on a broker of the test's own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(address: tuple[str, int]) -> FieldDevice:
+            one = FieldDevice(address)
+            stack.callback(one.close)
+            return one
+
+        yield make
+
+
+class LateKafka:
+    """An address at which Kafka is away until :meth:`come`: then a forwarder to the real one listens there."""
+
+    def __init__(self, real: str) -> None:
+        host, _, port = real.rpartition(":")
+        self._real = (host, int(port))
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def come(self) -> None:
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                inside, _ = self._listener.accept()
+                outside = socket.create_connection(self._real)
+                for one, other in ((inside, outside), (outside, inside)):
+                    threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
+
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError), one, other:
+            while data := one.recv(65_536):
+                other.sendall(data)
+
+
+@pytest.fixture
+def late_kafka(kafka: str) -> Iterator[LateKafka]:
+    late = LateKafka(kafka)
+    yield late
+    late.close()

@@ -1,0 +1,147 @@
+"""TLS and passwords on a real Mosquitto."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from connectors.mqtt.connector import MqttConnector
+from streams.local.mqtt import Mosquitto, find_mosquitto
+from streams.local.service import HOST
+
+DAY = datetime.timedelta(days=1)
+
+
+class Authority:
+    """A certificate authority that writes PEM files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        own = self._certificate(self._name, self._key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.ca_file = folder / f"{name}.pem"
+        self.ca_file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key of ``name`` at 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = self._certificate(subject, key.public_key()).add_extension(addresses, critical=False)
+        cert_file, key_file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        cert_file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return cert_file, key_file
+
+    def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + DAY)
+        )
+
+
+class SecureMosquitto(Mosquitto):
+    """Asks for a client certificate and a password."""
+
+    def __init__(self, folder: Path, authority: Authority, passwords: Path) -> None:
+        super().__init__(folder)
+        self._authority = authority
+        self._passwords = passwords
+        self._cert, self._key = authority.issue("broker")
+
+    def configure(self) -> None:
+        super().configure()
+        path = self.folder / "mosquitto.conf"
+        plain = path.read_text().replace("allow_anonymous true", "allow_anonymous false")
+        path.write_text(
+            f"{plain}password_file {self._passwords}\ncafile {self._authority.ca_file}\ncertfile {self._cert}\n"
+            f"keyfile {self._key}\nrequire_certificate true\n"
+        )
+
+    def answers(self) -> bool:
+        context = ssl.create_default_context(cafile=str(self._authority.ca_file))
+        context.load_cert_chain(*self._authority.issue("prober"))
+        import socket
+
+        with (
+            socket.create_connection((HOST, self.port), timeout=1) as plain,
+            context.wrap_socket(plain, server_hostname=HOST),
+        ):
+            return True
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "ca")
+
+
+@pytest.fixture
+def secure(tmp_path: Path, authority: Authority):
+    tool = shutil.which("mosquitto_passwd")
+    if find_mosquitto() is None or tool is None:
+        pytest.skip("Mosquitto is not installed (Debian: apt-get install mosquitto)")
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    subprocess.run([tool, "-b", str(passwords), "gridtape", "right"], check=True, timeout=10)
+    with SecureMosquitto(tmp_path / "mosquitto", authority, passwords) as broker:
+        yield broker
+
+
+@pytest.fixture
+def secure_settings(tmp_path: Path, authority: Authority, settings, secure) -> Callable[..., object]:
+    cert_file, key_file = authority.issue("gridtape")
+    (tmp_path / "password").write_text("right\n", encoding="utf-8")
+
+    def make(**changes):
+        tls = {"ca_file": str(authority.ca_file), "cert_file": str(cert_file), "key_file": str(key_file)}
+        access = {"username": "gridtape", "password_file": str(tmp_path / "password"), "tls": tls, **changes}
+        return settings((HOST, secure.port), **access)
+
+    return make
+
+
+def test_mqtt_when_certificates_and_password_are_right_is_let_in(secure_settings, running, tape):
+    config = secure_settings(devices=[{"name": "b1", "silence": 0.2}])
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        # Silence is only spoken of while the connection stands.
+        tape.until(lambda: tape.gaps("silence"), "a silent device on a live connection")
+    assert not tape.gaps("disconnected")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("password", "refused the connection: Not authorized"), ("authority", "certificate verify failed")],
+)
+def test_mqtt_when_a_credential_is_wrong_says_which_side_refused(tmp_path, secure_settings, running, tape, what, words):
+    if what == "password":
+        (tmp_path / "wrong").write_text("wrong", encoding="utf-8")
+        config = secure_settings(password_file=str(tmp_path / "wrong"))
+    else:
+        config = secure_settings(tls={"ca_file": str(Authority(tmp_path, "other").ca_file)})
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        tape.until(lambda: tape.gaps("disconnected"), "refused")
+    assert words in tape.gaps("disconnected")[0].detail
