@@ -72,7 +72,7 @@ def _redis(settings: Settings) -> Callable[[], AnySink] | None:
 
 
 def _venue() -> AnySink:
-    from sinks.venue import Venue
+    from sinks.trades import Venue
 
     return Venue(VenueConfig())
 
