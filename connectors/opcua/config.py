@@ -137,6 +137,7 @@ class OpcUaServer(Section):
 
     ``keep_alive``: after this time without data the server says that it is there; three of them missed, and the
     connection is made anew. ``timeout``: of one request. ``backoff_ceiling``: the longest wait between attempts.
+    ``clock_tolerance``: how far a source's clock may be ahead of ours before its samples become uncertain.
     """
 
     name: Name
@@ -145,6 +146,7 @@ class OpcUaServer(Section):
     keep_alive: Annotated[int, seconds(least=0.1, most=600)] = 5_000_000
     timeout: Annotated[int, seconds(least=0.1, most=60)] = 4_000_000
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
+    clock_tolerance: Annotated[int, seconds(least=0, most=3600)] = 60_000_000
     allow_plaintext: bool = False
     security: Security | None = None
     login: Credentials | None = None

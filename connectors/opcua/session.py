@@ -227,7 +227,7 @@ class Session:
     def _sample(self, node: Node, data: ua.DataValue) -> None:
         received = clock.now()
         try:
-            sample = sampled(data, node.range, received)
+            sample = sampled(data, node.range, received, self._server.clock_tolerance)
         except UnusableTime as error:
             source = f"opcua:{self._server.name}:{node.namespace}:{node.identifier}"
             self._feed.dead_letter(source, str(error), repr(data).encode(), received)

@@ -42,30 +42,33 @@ def status_name(code: int) -> str:
     return f"{name} ({code:#010x})" if text.startswith("Unknown") else str(name)
 
 
-def sampled(data: ua.DataValue, limits: Range | None, receive_time: int) -> Sampled:
+def sampled(data: ua.DataValue, limits: Range | None, receive_time: int, clock_tolerance: int = 60_000_000) -> Sampled:
     """What ``data`` says. The time is the source's, else the server's, else ``receive_time`` (all microseconds).
 
     A status that is bad, or a value that is no finite number, gives quality bad with the reason; the number is kept
-    where the server sent one. Raises UnusableTime for a time outside the years 2000 to 2099.
+    where the server sent one. A source time more than ``clock_tolerance`` ahead makes it uncertain. Raises UnusableTime
+    for a time outside the years 2000 to 2099.
     """
     code = int(data.StatusCode.value) if data.StatusCode is not None else 0
     quality = {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
     described = code & _INFO_TYPE == _DATA_VALUE
     value, problem = _number(data.Value)
-    doubts = [problem] if problem else []
+    # That a bad status comes without a value needs no further word.
+    doubts = [problem] if problem and not (problem == _NO_VALUE and quality is Quality.BAD) else []
     if described and (limit := _LIMITS.get(code & _LIMIT)):
         doubts.append(limit)
+    event_time = _event_time(data, receive_time)
+    if (ahead := event_time - receive_time) > clock_tolerance:
+        doubts.append(f"the source's clock is {ahead / 1e6:.1f} s ahead")
     if value is not None and limits is not None and (outside := limits.problem(value)):
         doubts.append(outside)
-    if quality is Quality.BAD and value is None and problem == _NO_VALUE:
-        doubts.clear()  # the status says it already
     if value is None:
         quality = Quality.BAD
     elif doubts and quality is Quality.GOOD:
         quality = Quality.UNCERTAIN
     reasons = [status_name(code), *doubts] if code & 0xFFFF0000 else doubts
     overflow = described and bool(code & _OVERFLOW)
-    return Sampled(value, quality, "; ".join(reasons), _event_time(data, receive_time), overflow)
+    return Sampled(value, quality, "; ".join(reasons), event_time, overflow)
 
 
 def _number(variant: ua.Variant | None) -> tuple[float | None, str]:

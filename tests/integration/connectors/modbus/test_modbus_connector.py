@@ -6,8 +6,9 @@ import asyncio
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from pymodbus import FramerType
@@ -208,29 +209,38 @@ def test_connector_when_an_rtu_answer_comes_late_it_is_not_taken_for_the_next_re
         timer.join()
 
 
-@pytest.mark.parametrize(
-    ("lie", "what"),
-    [
-        (lambda tid, unit: struct.pack(">HHHBBBH", tid + 1, 0, 5, unit, 3, 2, 666), "another transaction"),
-        (lambda tid, unit: struct.pack(">HHHBBBH", 0, 0, 5, unit, 3, 2, 666), "transaction 0"),
-        (lambda tid, unit: struct.pack(">HHHBBBH", tid, 0, 5, unit, 4, 2, 666), "another function"),
-        (lambda tid, unit: struct.pack(">HHHBBBHH", tid, 0, 7, unit, 3, 4, 666, 666), "another length"),
-        (lambda tid, unit: struct.pack(">HHHBBB", tid, 0, 3, unit, 0x83 + 1, 2), "a refusal of something else"),
-        (lambda tid, unit: b"HTTP/1.1 400 Bad Request\r\n\r\n", "another protocol"),
-    ],
-)
-def test_connector_when_the_answer_belongs_to_something_else_records_a_gap_and_no_value(tape, running, lie, what):
-    def answer(frame: bytes, send: Callable[[bytes], None]) -> None:
-        tid, _protocol, _length, unit = struct.unpack(">HHHB", frame[:7])
-        asked.append(frame)
-        send(lie(tid, unit))
+LIES: dict[str, Callable[[int, int], bytes]] = {
+    "another-transaction": lambda tid, unit: struct.pack(">HHHBBBH", tid + 1, 0, 5, unit, 3, 2, 666),
+    "transaction-0": lambda tid, unit: struct.pack(">HHHBBBH", 0, 0, 5, unit, 3, 2, 666),
+    "another-function": lambda tid, unit: struct.pack(">HHHBBBH", tid, 0, 5, unit, 4, 2, 666),
+    "another-length": lambda tid, unit: struct.pack(">HHHBBBHH", tid, 0, 7, unit, 3, 4, 666, 666),
+    "another-refusal": lambda tid, unit: struct.pack(">HHHBBB", tid, 0, 3, unit, 0x84, 2),
+    "another-unit": lambda tid, unit: struct.pack(">HHHBBBH", tid, 0, 5, unit + 1, 3, 2, 666),
+    "another-protocol": lambda tid, unit: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "half-an-answer": lambda tid, unit: struct.pack(">HHHBBB", tid, 0, 5, unit, 3, 2),
+}
 
-    asked: list[bytes] = []
-    with hostile(answer) as port, running(lambda p: ModbusConnector([device("liar", port, [register("x", 0)])], p)):
-        tape.until(lambda: tape.gaps("disconnected", "liar"), f"a gap after {what}")
-        tape.until(lambda: len(asked) >= 3, "it is asked again and again")
-        tape.read()
-    assert not [sample for sample in tape.samples("x") if sample.value is not None]
+
+def test_connector_when_answers_belong_to_something_else_records_no_value(tape, running):
+    asked: Counter[str] = Counter()
+
+    def liar(name: str) -> Callable[[bytes, Callable[[bytes], None]], None]:
+        def answer(frame: bytes, send: Callable[[bytes], None]) -> None:
+            tid, _protocol, _length, unit = struct.unpack(">HHHB", frame[:7])
+            asked[name] += 1
+            send(LIES[name](tid, unit))
+
+        return answer
+
+    with ExitStack() as liars:
+        ports = {name: liars.enter_context(hostile(liar(name))) for name in LIES}
+        devices = [device(name, port, [register("x", 0)]) for name, port in ports.items()]
+        with running(lambda publisher: ModbusConnector(devices, publisher)):
+            tape.until(lambda: all(asked[name] >= 3 for name in LIES), "all are asked again and again")
+            tape.read()
+    assert not tape.samples("x")
+    assert {gap.key for gap in tape.gaps("disconnected") if gap.open} == set(LIES)
+    assert all(gap.open for gap in tape.gaps())
 
 
 def test_connector_when_the_device_goes_and_comes_back_opens_and_closes_a_gap(tape, running, free_port):

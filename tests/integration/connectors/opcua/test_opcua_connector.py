@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -135,10 +136,21 @@ def settings(url: str, *nodes: dict[str, Any], folder: Path | None = None, **fie
     )
 
 
-@pytest.fixture
-def plant(free_port: int) -> Iterator[Plant]:
-    with Plant(free_port, "A", "B", "C") as plant:
+@pytest.fixture(scope="module")
+def shared_plant() -> Iterator[Plant]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with Plant(port, "A", "B") as plant:
         yield plant
+
+
+@pytest.fixture
+def plant(shared_plant: Plant) -> Plant:
+    """One server for many tests (it takes a second and more to start), its nodes as if new."""
+    shared_plant.write("A", 0.0)
+    shared_plant.write("B", 0.0)
+    return shared_plant
 
 
 def state(device: str) -> State | None:

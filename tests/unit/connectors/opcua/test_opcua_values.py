@@ -15,7 +15,7 @@ from connectors.fields import Range
 from connectors.opcua.values import UnusableTime, sampled, status_name
 from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 
-T0 = 1_790_000_000_000_000
+T0 = 1_795_000_000_000_000
 MOMENT = datetime(2026, 9, 21, 12, 0, 0, 250_000, tzinfo=UTC)
 MICROS = int(MOMENT.timestamp()) * 1_000_000 + 250_000
 
@@ -111,7 +111,7 @@ def test_value_when_the_clock_was_never_set_is_refused(year):
 def test_value_when_anything_arrives_never_gives_a_number_that_is_none(raw, code, micros):
     kind = ua.VariantType.Double if isinstance(raw, float) else None
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-    sample = sampled(value(raw, code, kind, moment), None, T0)
+    sample = sampled(value(raw, code, kind, moment), None, micros)
     assert sample.event_time == micros
     if sample.value is None:
         assert sample.quality is Quality.BAD
@@ -119,6 +119,13 @@ def test_value_when_anything_arrives_never_gives_a_number_that_is_none(raw, code
     else:
         assert abs(sample.value) <= 1e18
         assert sample.value == float(raw)
+
+
+@pytest.mark.parametrize(("ahead", "quality"), [(59, Quality.GOOD), (61, Quality.UNCERTAIN)])
+def test_value_when_the_sources_clock_is_far_ahead_is_uncertain_and_not_restamped(ahead, quality):
+    sample = sampled(value(), None, MICROS - ahead * 1_000_000)
+    assert (sample.quality, sample.event_time) == (quality, MICROS)
+    assert ("61.0 s ahead" in sample.reason) is (quality is Quality.UNCERTAIN)
 
 
 def test_status_name_when_unknown_shows_the_number():
