@@ -40,6 +40,8 @@ def clip(text: str) -> str:
 def number(value: float | Decimal, digits: int = 10) -> str:
     """A number with its thousands apart: 12000.0 gives ``12 000``, -1234.5 gives ``-1 234.5``."""
     if isinstance(value, Decimal):
+        if value and not -30 < value.adjusted() < 30:
+            return f"{value:.3E}"
         text = f"{value:f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
         sign, _, plain = text.rpartition("-")
