@@ -63,6 +63,8 @@ class Service(ABC):
     """What people call it."""
     min_free_bytes: ClassVar[int] = 64 * 2**20
     """Below this much free disk space the service is not started."""
+    patience_for_last: ClassVar[float] = 5.0
+    """Seconds that a start waits for the service's last run to end: one whose starter was killed is still ending."""
     hints: ClassVar[tuple[tuple[str, str], ...]] = (
         ("Address already in use", "another program took the port in between; start again"),
         ("No space left on device", "free some disk space, or choose another data folder"),
@@ -197,16 +199,22 @@ class Service(ABC):
     def _take_lock(self) -> None:
         """Hold an flock that the server inherits: it ends with the last of the two, so it is never stale."""
         lock = (self.folder / f"{self.name}.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        deadline = time.monotonic() + self.patience_for_last
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() < deadline:
+                    time.sleep(POLL)
+                    continue
             lock.close()
             note = self._read_note()
             where = f" (pid {note['pid']}, port {note['port']})" if note else ""
             raise ServiceError(
                 f"{self.title} already runs on the data folder {self.folder}{where}. "
                 "Stop that one first, use its address in the settings, or choose another folder (setting data_dir)."
-            ) from None
+            )
         self._lock = lock
 
     def _choose_port(self) -> int:

@@ -72,10 +72,13 @@ def test_service_when_its_note_is_stale_or_damaged_starts(tmp_path: Path, note: 
 
 
 def test_service_when_one_runs_on_the_folder_names_its_pid(tmp_path: Path) -> None:
+    class Impatient(Redis):
+        patience_for_last = 0.1
+
     with Redis(tmp_path) as first:
         pid = json.loads((tmp_path / "redis.json").read_text())["pid"]
         with pytest.raises(ServiceError, match=rf"already runs .*\(pid {pid}, port {first.port}\)"):
-            Redis(tmp_path).start()
+            Impatient(tmp_path).start()
         assert first.answers()
 
 
@@ -91,9 +94,10 @@ def test_service_when_its_starter_is_killed_ends_and_can_start_again(tmp_path: P
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     starter.stdout.close()
-    until(lambda: is_free(port))
-    with Redis(tmp_path) as again:
+    with Redis(tmp_path) as again:  # at once: the one before is still ending
         assert again.answers()
+        assert json.loads((tmp_path / "redis.json").read_text())["port"] == again.port
+    assert is_free(port)
 
 
 def test_service_when_its_folder_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
