@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
 import structlog
-from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -116,12 +115,11 @@ class Session:
             self._client.connect(config.host, config.port, keepalive=max(1, config.keepalive // 1_000_000), **extra)
         except (OSError, ValueError) as error:  # ValueError: ssl.CertificateError
             raise Lost(f"cannot connect to {self._where}: {error}") from error
-        waited = 0.0
+        deadline = time.monotonic() + CONNECT_SECONDS
         while not self._live and not stop.is_set():
-            if waited >= CONNECT_SECONDS:
+            if time.monotonic() > deadline:
                 raise Lost(f"{self._where} took the connection but did not answer in time; is it an MQTT broker?")
             self.round(0.1)
-            waited += 0.1
 
     def round(self, timeout: float, *, reading: bool = True) -> None:
         """Read, acknowledge and write once; wait at most ``timeout`` seconds for something to do.
@@ -145,23 +143,19 @@ class Session:
             with contextlib.suppress(BlockingIOError):
                 self._wake_in.recv(4096)
         mask = ready.get(sock, 0)
-        try:
-            if reading and (buffered or mask & selectors.EVENT_READ):
-                self._read()
-            self._acknowledge()
-            if self._client.want_write():
-                self._client.loop_write()
-            self._client.loop_misc()
-        except (OSError, ValueError, MQTTException, struct.error, IndexError) as error:
-            raise Lost(f"{self._where} sent something that is not MQTT: {error!r}") from error
+        if reading and (buffered or mask & selectors.EVENT_READ):
+            self._read()
+        self._acknowledge()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
         if self._failure is not None:
             raise Lost(self._failure)
 
     def close(self) -> None:
         """Say goodbye if there is a connection, and free the sockets."""
-        with contextlib.suppress(OSError, ValueError, MQTTException):
-            self._client.disconnect()
-            self._client.loop_write()
+        self._client.disconnect()
+        self._client.loop_write()
         sock = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):
