@@ -140,7 +140,8 @@ class DeviceFeed:
         """Messages ``first`` to ``last`` of the source never came; the device's next sample closes the gap."""
         now = clock.now()
         gap = Gap(
-            gap_id=f"{Feed.TELEMETRY.value}/{self.device}/messages/{first}-{last}/{now}"[-200:],
+            # Cut so that the id stays within an Identifier's 200 characters whatever the device is called.
+            gap_id=f"{Feed.TELEMETRY.value}/{self.device[:120]}/messages/{first}-{last}/{now}",
             feed=Feed.TELEMETRY,
             key=self.device,
             reason=GapReason.SEQUENCE,
