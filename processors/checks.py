@@ -14,6 +14,7 @@ from schemas.evidence import Check
 from schemas.exposures import Exposure, LimitState
 from schemas.instruments import MOST, Instrument
 from schemas.intents import Intent, PricedIntent
+from schemas.limits import Measure
 
 FRESH = 5_000_000
 """How old the price of an intent may be, and how late the intent may be priced (event time, microseconds)."""
@@ -102,11 +103,12 @@ def collar(priced: PricedIntent) -> Check:
 
 
 def limits(
-    placed: Sequence[Placed], stake: Stake | None, unknown_because: str, exposure: Exposure | None
+    placed: Sequence[Placed], stake: Stake | None, unknown_because: str, exposure: Exposure | None, reducing: bool
 ) -> list[Check]:
     """Every limit of the book in the currency, with the order and the working ones counted, against its hard level.
 
-    An order that lowers the measure passes: a book above its limit must be able to come down.
+    An order that lowers the measure passes: a book above its limit must be able to come down. What lowers a loss cannot
+    be known; there an order that reduces a position passes.
     """
     if not placed:
         return [_check("limits", stake is not None, unknown_because or "the book has no limit in this currency")]
@@ -123,6 +125,8 @@ def limits(
         what = f"{limit.measure.value} with this and working orders {amount}"
         if after < before:
             found.append(_check(name, True, f"{what}, less than before"))
+        elif limit.measure is Measure.LOSS and reducing:
+            found.append(_check(name, True, f"{what}; the order reduces a position"))
         elif states.get(limit.limit_id) is LimitState.HARD:
             found.append(
                 _check(name, False, f"{what}; the hard limit {hard} is breached and the order does not lower it")

@@ -131,7 +131,7 @@ class Gate(Processor):
             checks.age(priced),
             checks.size(intent, instrument),
             checks.collar(priced),
-            *checks.limits(placed, stake, unknown, exposure),
+            *checks.limits(placed, stake, unknown, exposure, reducing),
             checks.breach(exposures, reducing),
         ]
         inputs = _inputs(priced, at, listed, switches, exposed, held, placed)
