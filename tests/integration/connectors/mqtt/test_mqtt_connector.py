@@ -110,23 +110,6 @@ def test_mqtt_when_a_device_is_silent_a_gap_says_so_until_it_speaks(mosquitto, d
         tape.until(lambda: [g.open for g in tape.gaps("silence")][:2] == [True, False], "the gap closes")
 
 
-def test_mqtt_when_a_message_was_retained_it_is_marked_and_ends_no_silence(mosquitto, device, settings, running, tape):
-    device.raw("plain/b1/flow", b"7", retain=True)
-    config = settings(mosquitto, devices=[{"name": "b1", "silence": 0.1}])
-    try:
-        with running(lambda publisher: MqttConnector(config, publisher)):
-            tape.until(lambda: tape.samples("flow") and tape.gaps("silence"), "the retained value and the silence")
-            assert all(gap.open for gap in tape.gaps())
-            device.raw("plain/b1/flow", b"8")
-            tape.until(lambda: len(tape.samples("flow")) == 2, "the live value")
-    finally:
-        device.raw("plain/b1/flow", b"", retain=True)
-    kept, live = tape.samples("flow")
-    assert (kept.value, kept.quality, live.value, live.quality) == (7, Quality.UNCERTAIN, 8, Quality.GOOD)
-    assert "retained" in kept.reason
-    assert live.reason == ""
-
-
 def test_mqtt_when_the_broker_is_never_there_the_gap_says_so_and_it_keeps_trying(free_port, settings, running, tape):
     config = settings(("127.0.0.1", free_port))
     with running(lambda publisher: MqttConnector(config, publisher)):

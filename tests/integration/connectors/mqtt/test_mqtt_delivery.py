@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from connectors.mqtt.connector import MqttConnector
 from connectors.publisher import Publisher
+from schemas.base import Quality
 from streams.engine.cluster import Cluster
 from streams.local.mqtt import Mosquitto, find_mosquitto
 
@@ -149,6 +150,29 @@ def test_mqtt_when_the_broker_is_killed_the_gap_opens_and_closes_and_reading_goe
         tape.until(lambda: len(tape.samples("soc")) == 2, "the next sample")
     opened, closed = tape.gaps("disconnected")
     assert (opened.key, opened.open, closed.open, closed.gap_id) == ("b1", True, False, opened.gap_id)
+
+
+def test_mqtt_when_a_message_was_retained_it_is_marked_and_closes_no_gap(
+    own_mosquitto, field_device, settings, running, tape
+):
+    address = ("127.0.0.1", own_mosquitto.port)
+    field_device(address).raw("plain/b1/flow", b"7", retain=True)
+    own_mosquitto.stop()
+    config = settings(address)
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        tape.until(lambda: tape.gaps("disconnected"), "the gap opens")
+        own_mosquitto.start()
+        tape.until(lambda: tape.samples("flow"), "the retained value")
+        field_device(address).raw("plain/b1/flow", b"8")
+        tape.until(lambda: len(tape.samples("flow")) == 2, "the live value")
+        tape.until(lambda: len(tape.gaps()) == 2, "the gap closes")
+    kept, live = tape.samples("flow")
+    assert (kept.value, kept.quality, live.value, live.quality) == (7, Quality.UNCERTAIN, 8, Quality.GOOD)
+    assert "retained" in kept.reason
+    assert live.reason == ""
+    opened, closed = tape.gaps()
+    assert (opened.open, closed.open) == (True, False)
+    assert closed.receive_time == live.receive_time > kept.receive_time, "the live value closed it"
 
 
 class RefusingOnce:
