@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas import cloudevents, topics
-from schemas.base import EARLIEST_TIME, Coordinates
+from schemas.base import EARLIEST_TIME, LATEST_TIME, Coordinates
 from schemas.dead_letters import RAW_LIMIT, DeadLetter
 from schemas.journal import Journal, Segment
 from streams.engine.memory import MemoryDriver as _MemoryDriver
@@ -22,7 +22,7 @@ class Words:
     def dead_letter(self, poison: Poison) -> Output:
         """A dead letter keyed by the application; its id names the coordinates, so a repeat is recognised."""
         at = Coordinates(topic=poison.topic, partition=poison.partition, offset=poison.offset)
-        time = max(poison.timestamp, EARLIEST_TIME)
+        time = min(max(poison.timestamp, EARLIEST_TIME), LATEST_TIME - 1)
         letter = DeadLetter(
             letter_id=f"{poison.application}-{poison.topic}-{poison.partition}-{poison.offset}",
             application=poison.application,
@@ -37,7 +37,7 @@ class Words:
         return self._output(topics.dead_letters, poison.application, poison.application, letter, letter.letter_id)
 
     def journal(self, entry: JournalEntry) -> Output:
-        """A journal record, in the task's own partition."""
+        """A journal record; those of one application stand in one partition, in the order of their commits."""
         time = max(entry.event_time, EARLIEST_TIME)
         record = Journal(
             application=entry.application,

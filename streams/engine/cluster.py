@@ -35,7 +35,12 @@ class Cluster:
     @property
     def common(self) -> Config:
         """What every client needs."""
-        return {"bootstrap.servers": self.bootstrap, "topic.metadata.refresh.interval.ms": 30_000, **self.security}
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "topic.metadata.refresh.interval.ms": 30_000,
+            "log_level": 5,  # the client tells of every queue it tidies up at 6
+            **self.security,
+        }
 
     def admin(self) -> AdminClient:
         """An admin client."""

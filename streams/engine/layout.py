@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -79,20 +80,33 @@ def ensure(cluster: Cluster, specs: Iterable[TopicSpec], *, replication: int = 1
             "(setting topic_prefix)."
         )
     if missing:
-        new = [
-            NewTopic(
-                cluster.named(s.name), num_partitions=s.partitions, replication_factor=replication, config=s.config
-            )
-            for s in missing
-        ]
-        admin = cluster.admin()  # must outlive its futures
-        for name, future in admin.create_topics(new, operation_timeout=timeout).items():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
-                    raise Fatal(f"topic {name} could not be created: {error.args[0].str()}") from error
+        _create(cluster, missing, replication, timeout)
+        _await(cluster, missing, timeout)
     return [cluster.named(spec.name) for spec in missing]
+
+
+def _create(cluster: Cluster, specs: list[TopicSpec], replication: int, timeout: float) -> None:
+    new = [
+        NewTopic(cluster.named(s.name), num_partitions=s.partitions, replication_factor=replication, config=s.config)
+        for s in specs
+    ]
+    admin = cluster.admin()  # must outlive its futures
+    for name, future in admin.create_topics(new, operation_timeout=timeout).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
+                raise Fatal(f"topic {name} could not be created: {error.args[0].str()}") from error
+
+
+def _await(cluster: Cluster, specs: list[TopicSpec], timeout: float) -> None:
+    """The controller has answered, the brokers may not have heard yet: a reader would be told of no topic."""
+    admin, names = cluster.admin(), {cluster.named(spec.name) for spec in specs}
+    deadline = time.monotonic() + timeout
+    while missing := names - admin.list_topics(timeout=timeout).topics.keys():
+        if time.monotonic() > deadline:
+            raise Fatal(f"topics {', '.join(sorted(missing))} were created, but no broker knows them: try again")
+        time.sleep(0.02)
 
 
 def _unreachable(cluster: Cluster, error: KafkaException) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -146,7 +147,9 @@ def tables_of(processor: type[Any]) -> Iterator[tuple[str, StatePort]]:
     seen: set[str] = set()
     for cls in processor.__mro__:
         for name, member in vars(cls).items():
-            declared = getattr(member, "name", None) == name and hasattr(member, "value")
+            declared = (
+                getattr(member, "name", None) == name and hasattr(member, "value") and not isinstance(member, Enum)
+            )
             if declared and name not in seen:
                 seen.add(name)
                 yield name, member

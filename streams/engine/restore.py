@@ -63,6 +63,9 @@ class Restoration:
     def __bool__(self) -> bool:
         return bool(self._running)
 
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._running
+
     def add(self, tasks: Iterable[Task]) -> list[Task]:
         """Begin to restore; return the tasks whose changelog is empty, which are done."""
         tasks = list(tasks)
@@ -89,19 +92,23 @@ class Restoration:
         """Read some; return the tasks that are now restored. Raises Fatal when a record cannot be read."""
         done: list[Task] = []
         count = 0
-        for message in self._open().consume(10_000, timeout):
+        # One record is waited for, then all that is there is taken: a batch alone would wait until it is full.
+        messages = self._open().consume(1, timeout)
+        if messages:
+            messages += self._open().consume(10_000, 0)
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise classify(error, f"restoring from {self._topic}[{message.partition()}]")
             progress = self._running.get(message.partition() or 0)
             if progress is None:
-                continue
-            error = message.error()
+                continue  # of a task that is done, or was taken away
             if error is None:
                 self._take(progress.task, message)
                 progress.position = (message.offset() or 0) + 1
                 count += 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                progress.position = max(progress.position, message.offset() or 0)
             else:
-                raise classify(error, f"restoring from {self._topic}[{message.partition()}]")
+                progress.position = max(progress.position, message.offset() or 0)
             if progress.position >= progress.end:
                 self.drop(progress.task.partition)
                 done.append(self._finish(progress.task))
@@ -112,15 +119,16 @@ class Restoration:
         return done
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back; what was not finished is dropped."""
+        self._running.clear()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
 
     def _take(self, task: Task, message: Any) -> None:
         try:
-            task.restore(message.key(), message.value())
-        except ValueError as error:
+            task.restore(message.key() or b"", message.value())
+        except (ValueError, RecursionError) as error:
             raise Fatal(
                 f"changelog record {self._topic}[{message.partition()}]@{message.offset()} cannot be read: {error}. "
                 "It was written by an incompatible version, or by somebody else. Run the version that wrote it, or "
@@ -142,5 +150,6 @@ class Restoration:
                 auto_offset_reset="error",
                 fetch_message_max_bytes=4 << 20,
                 queued_max_messages_kbytes=65_536,
+                fetch_wait_max_ms=10,  # the end is only known by an answer that holds nothing
             )
         return self._consumer

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import methodcaller
 from typing import Any
 
 import structlog
 
 from streams.engine import metrics
+from streams.engine.emitter import Batch, Emitter
+from streams.engine.errors import Fatal
 from streams.engine.ports import (
     JournalEntry,
     MessagePort,
@@ -22,83 +24,13 @@ from streams.engine.ports import (
     tables_of,
 )
 from streams.engine.state import EVENT, WALL, Table, Timers, counters
+from streams.engine.watermark import Watermark
 
 log = structlog.get_logger(__name__)
 _value: Callable[[Any], Any] = methodcaller("value")
 _key: Callable[[Any], Any] = methodcaller("key")
-
-
-class Batch:
-    """Decoded records of one topic and partition, in consumed order."""
-
-    __slots__ = ("_messages", "_task", "topic", "values")
-
-    def __init__(self, task: Task, topic: TopicPort, messages: Sequence[MessagePort], values: list[Any]) -> None:
-        self._task = task
-        self._messages = messages
-        self.topic = topic
-        self.values = values
-
-    def key(self, index: int) -> str:
-        """Message key of the record at ``index``; empty when it had none."""
-        key = self._messages[index].key()
-        return key.decode("utf-8", "backslashreplace") if key else ""
-
-    def at(self, index: int) -> Any:
-        """Coordinates of the record at ``index``, under the topic's name on the cluster."""
-        task = self._task
-        return task.vocabulary.coordinates(task.named(self.topic.name), task.partition, self._messages[index].offset())
-
-    def reject(self, index: int, reason: str) -> None:
-        """Send the record at ``index`` to the dead letters."""
-        self._task.bury(self.topic, self._messages[index], reason)
-
-
-class Emitter:
-    """Collects outputs; a failed batch takes back only its own."""
-
-    def __init__(self, writes: Iterable[TopicPort]) -> None:
-        self._writes = frozenset(writes)
-        self.conflated: dict[tuple[TopicPort, str], Any] = {}
-        self.appended: list[tuple[TopicPort, str, Any, str]] = []
-        self.fresh_conflated: dict[tuple[TopicPort, str], Any] = {}
-        self.fresh_appended: list[tuple[TopicPort, str, Any, str]] = []
-        self.urgent = False
-
-    def latest(self, topic: TopicPort, key: str, record: Any) -> None:
-        """Write ``record``; of several with the same topic and key in one commit only the newest is written."""
-        if topic not in self._writes:
-            raise ValueError(f"topic {topic.name} is not among the processor's writes")
-        self.fresh_conflated[topic, key] = record
-
-    def append(self, topic: TopicPort, key: str, record: Any, *, event_id: str) -> None:
-        """Write ``record``, every one, in order."""
-        if topic not in self._writes:
-            raise ValueError(f"topic {topic.name} is not among the processor's writes")
-        self.fresh_appended.append((topic, key, record, event_id))
-
-    def keep(self) -> None:
-        """The batch succeeded."""
-        for topic, _ in self.fresh_conflated:
-            self.urgent = self.urgent or topic.urgent
-        self.conflated.update(self.fresh_conflated)
-        self.fresh_conflated.clear()
-        if self.fresh_appended:
-            self.urgent = self.urgent or any(topic.urgent for topic, *_ in self.fresh_appended)
-            self.appended += self.fresh_appended
-            self.fresh_appended.clear()
-
-    def forget(self) -> None:
-        """The batch failed."""
-        self.fresh_conflated.clear()
-        self.fresh_appended.clear()
-
-    def clear(self) -> None:
-        """Everything was committed, or is gone."""
-        self.forget()
-        self.conflated.clear()
-        self.appended.clear()
-        self.urgent = False
+_UNREADABLE = (ValueError, TypeError, RecursionError)
+"""What decoding bytes raises: wrong text, no text at all, and a nesting that was made to be too deep."""
 
 
 class Task:
@@ -131,7 +63,8 @@ class Task:
         self.tables["__task"] = counters()
         self.timers = Timers(self.tables["__timers"])
         self.processor.timers = self.timers
-        self.out = Emitter(processor.writes)
+        self.clock = Watermark((t.name for t in processor.reads if not t.broadcast), self.tables["__task"])
+        self.out = Emitter(processor.writes, self._written)
         self.offsets: dict[str, int] = {}
         self.committed_offsets: dict[str, int] = {}
         self._newest_only: frozenset[TopicPort] = frozenset(processor.newest_only)
@@ -140,9 +73,6 @@ class Task:
         self._segments: list[SegmentEntry] = []
         self._poison: list[Poison] = []
         self._fresh_poison: list[Poison] = []
-        self._event_times: dict[str, int] = {t.name: 0 for t in processor.reads if not t.broadcast}
-        self._idle: set[str] = set()
-        self.watermark = 0
 
     # --- input -------------------------------------------------------------------------------------------------
 
@@ -154,12 +84,12 @@ class Task:
             messages = list(dict(zip(map(self._key_of, messages), messages, strict=True)).values())
         try:
             values = list(map(topic.decode, map(self._value_of, messages)))
-        except (ValueError, TypeError):
+        except _UNREADABLE:
             messages, values = self._decode_one_by_one(topic, messages)
         if values:
-            self._process(Batch(self, topic, messages, values))
-            if topic.name in self._event_times:
-                self._advance(topic.name, getattr(values[-1], "event_time", 0))
+            self._process(Batch(topic, messages, values, self._at, self.bury))
+            self.clock.advance(topic.name, getattr(values[-1], "event_time", 0))
+            self._fire(EVENT, self.clock.now)
         self.offsets[topic.name] = last + 1
 
     def tick(self, now: int) -> bool:
@@ -173,10 +103,9 @@ class Task:
 
     def idle(self, topic: TopicPort, now: int) -> None:
         """``topic`` is caught up and silent: its partition no longer holds the watermark back. Recorded."""
-        if topic.name in self._event_times and topic.name not in self._idle:
+        if self.clock.idle(topic.name):
             self._segments.append(SegmentEntry(self.named(topic.name), -1, -1, 0, now))
-            self._idle.add(topic.name)
-            self._move_watermark()
+            self._fire(EVENT, self.clock.now)
 
     def bury(self, topic: TopicPort, message: MessagePort, reason: str) -> None:
         """Remember a poison record; it is written to the dead letters in the same transaction."""
@@ -208,7 +137,7 @@ class Task:
                 continue
             try:
                 value = topic.decode(raw)
-            except (ValueError, TypeError) as error:
+            except _UNREADABLE as error:
                 self.bury(topic, message, f"not a valid record of {topic.name}: {error}")
                 continue
             good.append(message)
@@ -222,39 +151,27 @@ class Task:
         except Exception as error:
             self._forget()
             if len(batch.values) > 1:
-                for i, value in enumerate(batch.values):
-                    self._process(Batch(self, batch.topic, batch._messages[i : i + 1], [value]))
+                for i in range(len(batch.values)):
+                    self._process(batch.one(i))
                 return
-            log.exception("processor failed on a record", application=self.application, at=str(batch.at(0)))
-            self.bury(
-                batch.topic, batch._messages[0], f"processor {self.application} failed: {type(error).__name__}: {error}"
-            )
+            if not self._poison:  # one trace a commit shows the fault; each letter has its own reason
+                log.exception("processor failed on a record", application=self.application, at=str(batch.at(0)))
+            reason = f"processor {self.application} failed: {type(error).__name__}: {error}"
+            self.bury(batch.topic, batch.messages[0], reason)
         self._keep()
 
     def _fire(self, clock: str, now: int) -> None:
         for key in self.timers.take_due(clock, now):
             try:
                 self.processor.on_time(key, now, self.out)
-            except Exception:
+            except Exception as error:
                 # No record is to blame, so none can be set aside: the decision itself is broken.
-                log.exception("processor failed on a timer", application=self.application, key=key, clock=clock)
-                self._forget()
-                raise
+                raise Fatal(
+                    f"processor {self.application}[{self.partition}] failed on the {clock}-time timer of key {key!r} "
+                    f"due at {now}: {type(error).__name__}: {error}. Nothing of it is committed; it would fail again: "
+                    "mend the processor's on_time and start it anew."
+                ) from error
             self._keep()
-
-    def _advance(self, topic: str, event_time: int) -> None:
-        self._idle.discard(topic)
-        if event_time > self._event_times[topic]:
-            self._event_times[topic] = event_time
-            self._move_watermark()
-
-    def _move_watermark(self) -> None:
-        active = [time for topic, time in self._event_times.items() if topic not in self._idle]
-        if active and min(active) > self.watermark:
-            self.watermark = min(active)
-            first = self.timers.next_due(EVENT)
-            if first is not None and first <= self.watermark:
-                self._fire(EVENT, self.watermark)
 
     def _keep(self) -> None:
         for table in self.tables.values():
@@ -264,11 +181,18 @@ class Task:
         self._fresh_poison.clear()
 
     def _forget(self) -> None:
+        self.timers.forget()
         for table in self.tables.values():
             table.forget()
         self.out.forget()
         self._fresh_poison.clear()
-        self.timers.rebuild()
+
+    def _at(self, topic: TopicPort, message: MessagePort) -> Any:
+        return self.vocabulary.coordinates(self.named(topic.name), self.partition, message.offset())
+
+    def _written(self, topic: TopicPort, key: str, record: Any, event_id: str) -> Output:
+        headers = self.vocabulary.headers(topic, f"processors/{self.application}", event_id, record.event_time)
+        return Output(topic.name, key.encode(), topic.encode(record), headers, key.partition("|")[0])
 
     # --- output ------------------------------------------------------------------------------------------------
 
@@ -287,38 +211,23 @@ class Task:
         """The records set aside since the last commit."""
         return self._poison
 
+    @property
+    def commits(self) -> int:
+        """How many times this task has committed, the one that is being prepared included."""
+        return self.tables["__task"].get("commits") or 0
+
     def drain(self) -> tuple[list[Output], list[tuple[bytes, bytes | None]]]:
-        """Outputs and changelog records of this commit. May be called again after an abort and a new feed."""
-        task = self.tables["__task"]
-        commit = (task.get("commits") or 0) + 1
-        task.put("commits", commit)
-        task.keep()
-        source = f"processors/{self.application}"
-        outputs: list[Output] = []
-        headers = self.vocabulary.headers
-        for n, ((topic, key), record) in enumerate(self.out.conflated.items()):
-            event_id = f"{self.application}-{self.partition}-{commit}-{n}"
-            outputs.append(
-                Output(
-                    topic.name,
-                    key.encode(),
-                    topic.encode(record),
-                    headers(topic, source, event_id, record.event_time),
-                    key.partition("|")[0],
-                )
-            )
-        for topic, key, record, event_id in self.out.appended:
-            outputs.append(
-                Output(
-                    topic.name,
-                    key.encode(),
-                    topic.encode(record),
-                    headers(topic, source, event_id, record.event_time),
-                    key.partition("|")[0],
-                )
-            )
+        """Outputs and changelog records of this commit. May be called again after an abort and a new feed.
+
+        Raises Fatal when the processor wants to write what cannot be written.
+        """
+        commit = self.commits + 1
+        self.tables["__task"].put("commits", commit)
+        self.clock.save()
+        self.tables["__task"].keep()
+        outputs = self._conflated(commit)
+        outputs += (output for _, output in self.out.appended)
         outputs += map(self.vocabulary.dead_letter, self._poison)
-        metrics.dead_letters.labels(self.application).inc(len(self._poison))
         digest = hashlib.blake2b(digest_size=16)
         for output in outputs:
             digest.update(b"%s\0%s\0%s\n" % (output.topic.encode(), output.key, output.value))
@@ -331,27 +240,41 @@ class Task:
                     segments=self._segments,
                     outputs=len(outputs),
                     output_hash=digest.hexdigest(),
-                    event_time=self.watermark or max(self._event_times.values(), default=0),
+                    event_time=self.clock.now or self.clock.newest,
                 )
             )
         )
         changes = [change for table in self.tables.values() for change in table.changes()]
         return outputs, changes
 
+    def _conflated(self, commit: int) -> list[Output]:
+        outputs: list[Output] = []
+        for n, ((topic, key), record) in enumerate(self.out.conflated.items()):
+            try:
+                outputs.append(self._written(topic, key, record, f"{self.application}-{self.partition}-{commit}-{n}"))
+            except (*_UNREADABLE, AttributeError, OverflowError) as error:
+                raise Fatal(
+                    f"processor {self.application}[{self.partition}] cannot write key {key!r} of topic {topic.name}: "
+                    f"{type(error).__name__}: {error}. Nothing of it is committed; mend what builds {record!r:.300}"
+                ) from error
+        return outputs
+
     def committed(self) -> None:
         """The transaction is committed: only now the overlay becomes the state."""
         for table in self.tables.values():
             table.merge()
         self.committed_offsets.update(self.offsets)
+        metrics.dead_letters.labels(self.application).inc(len(self._poison))
         self._clear()
 
     def abort(self) -> None:
         """The transaction is gone: back to the committed state and offsets."""
+        self.timers.abort()
         for table in self.tables.values():
             table.abort()
+        self.clock.load()
         self.offsets = dict(self.committed_offsets)
         self._clear()
-        self.timers.rebuild()
 
     def _clear(self) -> None:
         self.out.clear()
@@ -379,3 +302,4 @@ class Task:
     def restored(self) -> None:
         """The changelog has been read to its end."""
         self.timers.rebuild()
+        self.clock.load()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+import structlog
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.engine.cluster import Cluster
 from streams.engine.errors import Abortable, Corrupted, EngineError, Migrated, classify
 from streams.engine.partitions import partition_of
 from streams.engine.ports import Headers, Output
+
+log = structlog.get_logger(__name__)
 
 
 class Transactions:
@@ -20,10 +23,20 @@ class Transactions:
         self._named = cluster.named
         self._partitions = partitions
         self._timeout = timeout_ms / 1000
-        self._producer: Producer = cluster.publisher(
+        self._open = False
+        doing = f"initialising transactional id {cluster.named(transactional_id)}"
+        try:
+            self._producer: Producer = self._connect(cluster, transactional_id, timeout_ms)
+            self._producer.init_transactions(2 * self._timeout)
+        except KafkaException as error:
+            raise classify(error, doing) from error
+
+    @staticmethod
+    def _connect(cluster: Cluster, transactional_id: str, timeout_ms: int) -> Producer:
+        return cluster.publisher(
             transactional_id=cluster.named(transactional_id),
             transaction_timeout_ms=timeout_ms,
-            message_timeout_ms=timeout_ms - 2_000,
+            message_timeout_ms=timeout_ms * 5 // 6,
             linger_ms=0,
             batch_size=262_144,
             queue_buffering_max_messages=1_000_000,
@@ -32,10 +45,6 @@ class Transactions:
             retry_backoff_ms=2,
             retry_backoff_max_ms=10,
         )
-        try:
-            self._producer.init_transactions(2 * self._timeout)
-        except KafkaException as error:
-            raise classify(error, f"initialising transactional id {transactional_id}") from error
 
     def commit(
         self,
@@ -48,21 +57,25 @@ class Transactions:
 
         Raises Migrated, Abortable (abort is then due), Corrupted or Fatal; otherwise all of it is committed.
         """
+        member = consumer.consumer_group_metadata()
         if not consumer.memberid():
-            # With an empty member id the broker would take the offsets without looking at the generation.
+            # With an empty member id the broker would take the offsets without looking at the generation. Asked after
+            # the metadata were taken: a member that is gone cannot be back before this thread has polled.
             raise Migrated("not a member of the group now")
         produce, named, count = self._produce, self._named, self._partitions
         try:
             self._producer.begin_transaction()
+            self._open = True
             for o in outputs:
                 place = o.route if isinstance(o.route, int) else partition_of(o.route, count)
                 produce(named(o.topic), o.value, o.key, place, o.headers)
             for topic, partition, key, value in changes:
                 produce(topic, value, key, partition, None)
-            self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), self._timeout)
+            self._producer.send_offsets_to_transaction(offsets, member, self._timeout)
             self._producer.commit_transaction(self._timeout)
         except KafkaException as error:
             raise classify(error, "committing") from error
+        self._open = False
 
     def abort(self) -> None:
         """Abort the open transaction. Raises Corrupted when even that did not come back."""
@@ -71,10 +84,22 @@ class Transactions:
         except KafkaException as error:
             verdict: EngineError = classify(error, "aborting")
             raise Corrupted(str(verdict)) if isinstance(verdict, Abortable) else verdict from error
+        self._open = False
 
-    def discard(self) -> None:
-        """Throw away what is queued and let go of the producer; the next one with this id fences it."""
+    def close(self, *, successor: bool) -> None:
+        """Let go of the producer, with what it still holds.
+
+        With ``successor`` false, nobody with this transactional id comes next to abort what was left open, and readers
+        would wait for its timeout: so it is aborted here, if the broker still takes that.
+        """
+        if self._open and not successor:
+            try:
+                self._producer.abort_transaction(2.0)
+            except KafkaException as error:
+                log.warning("transaction left to its timeout", why=str(error))
         self._producer.purge()
+        # Producer.close() would wait without end for a broker that is away: dropping the last reference does not.
+        del self._producer
 
     def _produce(self, topic: str, value: bytes | None, key: bytes, partition: int, headers: Headers | None) -> None:
         try:
@@ -87,3 +112,5 @@ class Transactions:
                     raise Corrupted(f"the producer's queue stayed full for {self._timeout:g} s") from None
                 self._producer.poll(0.05)
             self._producer.produce(topic, value, key, partition, headers=headers)
+        except KafkaException as error:
+            raise classify(error, f"writing key {key!r:.200} to {topic}[{partition}]") from error

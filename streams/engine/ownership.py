@@ -1,0 +1,209 @@
+"""The tasks of the partitions a session owns: given, restored, loaded, running, taken.
+
+Group management covers the processor's first input only; the other inputs follow it by partition number. That keeps
+co-partitioned inputs together under the cooperative-sticky assignor, which by itself spreads each topic as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from streams.engine.cluster import Cluster
+from streams.engine.errors import Fatal, classify
+from streams.engine.layout import changelog_of
+from streams.engine.ports import TopicPort, Vocabulary
+from streams.engine.restore import Place, Restoration, bounds
+from streams.engine.task import Task
+
+log = structlog.get_logger(__name__)
+
+
+class Ownership:
+    """Owned partitions and their tasks. A task that is not ``running`` decides nothing: its state is being read back,
+    or it is reading the broadcast inputs to their present end, so that no decision misses a limit."""
+
+    def __init__(self, cluster: Cluster, processor: type[Any], vocabulary: Vocabulary, timeout: float) -> None:
+        self._cluster = cluster
+        self._processor = processor
+        self._vocabulary = vocabulary
+        self._timeout = timeout
+        self.topics: dict[str, TopicPort] = {cluster.named(topic.name): topic for topic in processor.reads}
+        self.tasks: dict[int, Task] = {}
+        self.newly: set[int] = set()
+        """Partitions given since the session last looked: whatever was fetched before that is stale."""
+        self._broadcast = [name for name, topic in self.topics.items() if topic.broadcast]
+        self._waiting: dict[int, dict[str, int]] = {}
+        self._committed: dict[int, set[int | None]] = {}
+        self._restored: list[Task] = []
+        self._restoration = Restoration(cluster, processor.name, timeout)
+
+    def running(self) -> Iterator[tuple[int, Task]]:
+        """Partitions whose tasks may decide, with their tasks."""
+        return ((partition, task) for partition, task in self.tasks.items() if partition not in self._waiting)
+
+    @property
+    def loading(self) -> int:
+        """How many tasks are not running yet."""
+        return len(self._waiting)
+
+    @property
+    def restoring(self) -> bool:
+        """Whether state is being read back: then nobody should wait for long elsewhere."""
+        return bool(self._restoration or self._restored)
+
+    # --- given and taken ---------------------------------------------------------------------------------------
+
+    def give(self, consumer: Consumer, partitions: list[int]) -> None:
+        """Take over partitions of all inputs at their committed offsets, paused, and begin to restore their tasks."""
+        places = [TopicPartition(name, partition) for partition in partitions for name in self.topics]
+        committed = self._committed_offsets(consumer, places)
+        for tp in places:
+            tp.offset = committed[tp.topic, tp.partition]
+        consumer.incremental_assign(places)
+        consumer.pause(places)
+        for partition in partitions:
+            task = Task(
+                self._processor,
+                partition,
+                self._vocabulary,
+                named=self._cluster.named,
+                value_of=Message.value,
+                key_of=Message.key,
+            )
+            task.offsets = {topic.name: committed[name, partition] for name, topic in self.topics.items()}
+            task.committed_offsets = dict(task.offsets)
+            self.tasks[partition] = task
+            self._waiting[partition] = {}
+            self.newly.add(partition)
+        self._restored += self._restoration.add(self.tasks[partition] for partition in partitions)
+
+    def take(self, consumer: Consumer, partitions: Iterable[int]) -> None:
+        """Let go of partitions of all inputs, whatever has become of their tasks."""
+        gone = set(partitions)
+        for partition in gone:
+            self._restoration.drop(partition)
+            self._waiting.pop(partition, None)
+            self._committed.pop(partition, None)
+            self.tasks.pop(partition, None)
+        self._restored = [task for task in self._restored if task.partition not in gone]
+        consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
+
+    def _committed_offsets(self, consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
+        # With read_committed this waits for a predecessor's transaction on these offsets to be decided.
+        answer = consumer.committed(places, self._timeout)
+        offsets: dict[Place, int] = {}
+        for tp in answer:
+            if tp.error is not None:
+                raise classify(tp.error, f"reading the committed offset of {tp.topic}[{tp.partition}]")
+            offsets[tp.topic, tp.partition] = tp.offset
+            if tp.offset >= 0:
+                self._committed.setdefault(tp.partition, set()).add(_commit_of(tp.metadata))
+        fresh = [place for place, offset in offsets.items() if offset < 0]
+        return offsets | {place: low for place, (low, _) in bounds(self._cluster, fresh, self._timeout).items()}
+
+    # --- from restored to running ------------------------------------------------------------------------------
+
+    def advance(self, consumer: Consumer, patience: float) -> None:
+        """Read some changelog; load and start the tasks whose state is there. Raises Fatal when it cannot be."""
+        if self._restoration:
+            self._restored += self._restoration.step(patience)
+        if self._restored:
+            tasks, self._restored = self._restored, []
+            self._load(consumer, tasks)
+
+    def _load(self, consumer: Consumer, tasks: list[Task]) -> None:
+        for task in tasks:
+            self._check(task)
+        places = [(name, task.partition) for task in tasks for name in self._broadcast]
+        ends = bounds(self._cluster, places, self._timeout)
+        for task in tasks:
+            at = {name: ends[name, task.partition][1] for name in self._broadcast}
+            self._wait(consumer, task, {name: end for name, end in at.items() if self._offset(task, name) < end})
+
+    def _check(self, task: Task) -> None:
+        """State and offsets were committed together, so they must tell of the same commit."""
+        found = self._committed.pop(task.partition, None)
+        group, changelog = self._cluster.named(task.application), self._cluster.named(changelog_of(task.application))
+        which = f"{group} partition {task.partition}"
+        mend = (
+            f"Bring back what is missing, or delete the topic {changelog} and the offsets of group {group}, so that "
+            "it starts anew from the beginning of its inputs."
+        )
+        if found is None:
+            if task.commits:
+                raise Fatal(
+                    f"{which} has state of {task.commits} commits but no committed offsets: "
+                    "they expired or were deleted. Processing its inputs from the beginning on top of that state "
+                    f"would double everything. {mend}"
+                )
+            return
+        wrong = [commit for commit in found if commit is not None and commit != task.commits]
+        if wrong:
+            raise Fatal(
+                f"{which}: the committed offsets are those of commit {max(wrong)}, but the state in {changelog} is "
+                f"that of commit {task.commits}. Records of the changelog were lost or changed. {mend}"
+            )
+        if None in found:
+            log.warning("offsets were set by somebody else", application=group, partition=task.partition)
+
+    def _wait(self, consumer: Consumer, task: Task, ends: dict[str, int]) -> None:
+        self._waiting[task.partition] = ends
+        if ends:
+            consumer.resume([TopicPartition(name, task.partition) for name in ends])
+        else:
+            self._start(consumer, task.partition)
+
+    def note(self, consumer: Consumer, partition: int, name: str, position: int) -> None:
+        """All of topic ``name`` (as on the cluster) up to ``position`` was processed."""
+        ends = self._waiting.get(partition)
+        if ends and position >= ends.get(name, position + 1):
+            del ends[name]
+            if not ends:
+                self._start(consumer, partition)
+
+    def _start(self, consumer: Consumer, partition: int) -> None:
+        del self._waiting[partition]
+        consumer.resume([TopicPartition(name, partition) for name in self.topics])
+        log.info("task running", application=self._processor.name, partition=partition)
+
+    # --- back --------------------------------------------------------------------------------------------------
+
+    def rewind(self, consumer: Consumer) -> None:
+        """Drop what is not committed and go back to the committed offsets.
+
+        Broadcast records that were taken back are read again before the task decides anything.
+        """
+        for partition, task in self.tasks.items():
+            if partition in self._restoration or task in self._restored:
+                continue  # it has been fed nothing
+            reached = {name: self._offset(task, name) for name in self._broadcast}
+            ends = self._waiting.get(partition, {})
+            task.abort()
+            again = {
+                name: max(ends.get(name, 0), offset)
+                for name, offset in reached.items()
+                if name in ends or offset > self._offset(task, name)
+            }
+            if again and partition not in self._waiting:
+                consumer.pause([TopicPartition(name, partition) for name in self.topics if name not in again])
+            for name in self.topics:
+                consumer.seek(TopicPartition(name, partition, self._offset(task, name)))
+            if again:
+                self._wait(consumer, task, again)
+
+    def _offset(self, task: Task, name: str) -> int:
+        return task.offsets[self.topics[name].name]
+
+    def close(self) -> None:
+        """Stop restoring."""
+        self._restoration.close()
+
+
+def _commit_of(metadata: str | None) -> int | None:
+    """The number of the commit that the offset came with; None when somebody else has set it."""
+    text = (metadata or "").rstrip("\0")
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,339 @@
+"""One life of a worker's consumer and producer, in one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.engine import metrics
+from streams.engine.errors import Abortable, EngineError, Fatal, Migrated, classify
+from streams.engine.layout import changelog_of
+from streams.engine.ownership import Ownership
+from streams.engine.state import WALL
+from streams.engine.task import Task
+from streams.engine.transactions import Transactions
+
+if TYPE_CHECKING:
+    from streams.engine.worker import Worker
+
+log = structlog.get_logger(__name__)
+_topic_of: Callable[[Any], str] = Message.topic  # type: ignore[assignment]  # a consumed message always has these
+_partition_of: Callable[[Any], int] = Message.partition  # type: ignore[assignment]
+_BEATS = 10
+"""Heartbeats in a session timeout."""
+
+
+class Session:
+    """Ends when its consumer or producer is fenced or can no longer be trusted; the worker then starts the next one.
+
+    Raises Fatal or Corrupted when Kafka does not let it begin.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        cluster, processor, options = worker.cluster, worker.processor, worker.options
+        self._worker = worker
+        self._options = options
+        self._application: str = processor.name
+        self._changelog = cluster.named(changelog_of(processor.name))
+        self._caught_up: dict[tuple[str, int], float] = {}
+        self._callback_error: EngineError | None = None
+        self._over = False
+        self._committed_at = time.monotonic()
+        self._housekeeping_at = 0.0
+        self._own = Ownership(cluster, processor, worker.vocabulary, options.transaction_timeout)
+        self._transactions = Transactions(
+            cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
+        )
+        try:
+            self._consumer: Consumer = cluster.reader(
+                processor.name,
+                group_instance_id=cluster.named(worker.name),
+                partition_assignment_strategy="cooperative-sticky",
+                session_timeout_ms=int(options.session_timeout * 1000),
+                heartbeat_interval_ms=int(options.session_timeout * 1000 / _BEATS),
+                # Every position is set from the committed offsets; one that is gone from the log must stop us.
+                auto_offset_reset="error",
+                enable_partition_eof=True,
+                fetch_message_max_bytes=4 << 20,
+                queued_min_messages=200_000,
+                queued_max_messages_kbytes=32_768,
+                fetch_wait_max_ms=100,
+            )
+            self._consumer.subscribe(
+                [cluster.named(processor.reads[0].name)],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+        except KafkaException as error:
+            raise classify(error, f"joining the group {cluster.named(processor.name)}") from error
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def work(self, stop: threading.Event) -> None:
+        """Poll, process, commit, until ``stop``; then commit what is waiting."""
+        while not stop.is_set():
+            self._worker.alive_at = time.monotonic()
+            try:
+                try:
+                    self._step()
+                except Abortable as error:
+                    self._rewind(error)
+            except KafkaException as error:
+                raise classify(error, "talking to Kafka") from error
+        try:
+            self._commit()
+        except Abortable as error:
+            log.warning("last transaction aborted; it is done again at the next start", why=str(error))
+
+    def _step(self) -> None:
+        messages = self._poll()
+        self._own.advance(self._consumer, 0.0 if messages else 0.05)
+        if messages:
+            self._process(messages)
+        now = time.time_ns() // 1000
+        for _, task in self._own.running():
+            task.tick(now)
+        if self._due(len(messages)):
+            self._commit()
+        if time.monotonic() > self._housekeeping_at:
+            self._keep_house(now)
+
+    def _poll(self) -> list[Message]:
+        """One record is waited for, then all that is there is taken: a batch alone would wait until it is full."""
+        self._own.newly.clear()
+        messages = self._consumer.consume(1, self._patience())
+        if messages:
+            more = self._consumer.consume(self._options.batch - 1, 0)
+            if more and _same_place(messages[0], more[0]) and (more[0].offset() or 0) <= (messages[0].offset() or 0):
+                messages = more  # a pause between the two calls made the client fetch the first again
+            else:
+                messages += more
+        if self._callback_error is not None:
+            error, self._callback_error = self._callback_error, None
+            raise _fatal_among(messages) or error
+        if self._own.newly:
+            # Given within this poll and still paused: these were fetched in an earlier time of owning them.
+            messages = [m for m in messages if m.partition() not in self._own.newly]
+        return messages
+
+    def _process(self, messages: list[Message]) -> None:
+        ends: list[Message] = []
+        if any(map(Message.error, messages)):
+            messages, ends = _sorted_out(messages)
+        if messages:
+            metrics.batch_records.labels(self._application).observe(len(messages))
+        run: Iterable[Any]
+        for name, run in groupby(messages, _topic_of):
+            topic = self._own.topics[name]
+            for partition, part in groupby(run, _partition_of):
+                task = self._own.tasks.get(partition)
+                if task is None:
+                    continue  # revoked while these were on their way: they are the new owner's
+                batch: list[Any] = list(part)
+                expected = task.offsets[topic.name]
+                if batch[0].offset() < expected:
+                    batch = [message for message in batch if message.offset() >= expected]
+                    if not batch:
+                        continue
+                task.feed(topic, batch)
+                self._caught_up.pop((name, partition), None)
+                metrics.records.labels(self._application, topic.name).inc(len(batch))
+                self._own.note(self._consumer, partition, name, task.offsets[topic.name])
+        for end in ends:
+            self._note_end(end)
+
+    def _note_end(self, end: Message) -> None:
+        """The end of a partition was reached: behind it there is nothing but what came after, if anything did."""
+        name, partition, position = _topic_of(end), _partition_of(end), end.offset() or 0
+        task = self._own.tasks.get(partition)
+        if task is None:
+            return
+        topic = self._own.topics[name]
+        if position >= task.offsets[topic.name]:
+            # Over the markers of transactions too, which the broker may delete as it does records.
+            task.offsets[topic.name] = position
+            self._caught_up[name, partition] = time.monotonic()
+            self._own.note(self._consumer, partition, name, position)
+
+    def _patience(self) -> float:
+        if self._own.restoring:
+            return 0.0
+        wait = 0.1
+        if any(task.waiting for task in self._own.tasks.values()):
+            wait = max(0.0, self._committed_at + self._options.quiet_interval - time.monotonic())
+        timers = [due for _, task in self._own.running() if (due := task.timers.next_due(WALL)) is not None]
+        if timers:
+            wait = min(wait, max(0.0, min(timers) / 1e6 - time.time()))
+        return wait
+
+    def _due(self, polled: int) -> bool:
+        if any(task.urgent for task in self._own.tasks.values()):
+            return True
+        since = time.monotonic() - self._committed_at
+        drained = polled < self._options.batch // 10
+        return since >= (self._options.quiet_interval if drained else self._options.commit_interval)
+
+    # --- commit ------------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        pending = [task for task in self._own.tasks.values() if task.waiting]
+        if not pending:
+            return
+        began = time.perf_counter()
+        drained = [(task, *task.drain()) for task in pending]
+        offsets = [
+            TopicPartition(name, task.partition, task.offsets[topic.name], str(task.commits))
+            for task in pending
+            for name, topic in self._own.topics.items()
+        ]
+        self._transactions.commit(
+            (output for _, outputs, _ in drained for output in outputs),
+            ((self._changelog, task.partition, k, v) for task, _, changes in drained for k, v in changes),
+            offsets,
+            self._consumer,
+        )
+        for task in pending:
+            task.committed()
+        self._committed_at = time.monotonic()
+        metrics.commits.labels(self._application).inc()
+        metrics.outputs.labels(self._application).inc(sum(len(outputs) for _, outputs, _ in drained))
+        metrics.commit_seconds.labels(self._application).observe(time.perf_counter() - began)
+
+    def _rewind(self, error: Abortable) -> None:
+        log.warning(
+            "transaction aborted, going back to the committed offsets", worker=self._worker.name, why=str(error)
+        )
+        metrics.aborts.labels(self._application, "abortable").inc()
+        self._transactions.abort()
+        self._caught_up.clear()
+        self._own.rewind(self._consumer)
+        self._committed_at = time.monotonic()
+
+    # --- tasks come and go: called from within consume() and close() -------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
+        partitions = [tp.partition for tp in given]
+        if self._over or not partitions:
+            consumer.incremental_assign([])
+            return
+        try:
+            self._own.give(consumer, partitions)
+        except KafkaException as error:
+            raise classify(error, f"taking over partitions {partitions}") from error
+        log.info("tasks assigned", worker=self._worker.name, partitions=partitions)
+
+    def _on_revoke(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
+        if not self._over:
+            try:
+                self._commit()
+            except EngineError as error:
+                self._callback_error = error
+        self._let_go(consumer, taken)
+
+    def _on_lost(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
+        # Somebody else may own them already: nothing may be committed for them.
+        log.warning("tasks lost", worker=self._worker.name, partitions=[tp.partition for tp in taken])
+        self._callback_error = Migrated("the group gave our partitions away")
+        self._let_go(consumer, taken)
+
+    def _let_go(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
+        partitions = [tp.partition for tp in taken]
+        self._own.take(consumer, partitions)
+        for place in [place for place in self._caught_up if place[1] in partitions]:
+            del self._caught_up[place]
+        if partitions:
+            log.info("tasks let go", worker=self._worker.name, partitions=partitions)
+
+    # --- house -------------------------------------------------------------------------------------------------
+
+    def _keep_house(self, now: int) -> None:
+        self._housekeeping_at = time.monotonic() + 1.0
+        for partition, task in self._own.tasks.items():
+            metrics.state_keys.labels(self._application, partition).set(task.keys)
+            for name, topic in self._own.topics.items():
+                metrics.lag.labels(self._application, topic.name, partition).set(self._behind(name, topic.name, task))
+        for partition, task in self._own.running():
+            for name, topic in self._own.topics.items():
+                since = self._caught_up.get((name, partition))
+                if since is not None and time.monotonic() - since > self._options.idle_after:
+                    task.idle(topic, now)
+        loading = self._own.loading
+        metrics.tasks.labels(self._application, self._worker.slot, "running").set(len(self._own.tasks) - loading)
+        metrics.tasks.labels(self._application, self._worker.slot, "restoring").set(loading)
+
+    def _behind(self, name: str, bare: str, task: Task) -> int:
+        if (name, task.partition) in self._caught_up:
+            return 0
+        try:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(name, task.partition), cached=True)
+        except KafkaException:
+            return 0  # nothing fetched from it yet
+        return max(0, high - task.offsets[bare])
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def verdict(self, error: Migrated) -> EngineError:
+        """Why this session was fenced: Fatal when another process has taken its place in the group, else ``error``.
+
+        A twin that runs the same slot fences the producer first, the consumer at its next heartbeat. Two that answered
+        by starting anew would fence each other for ever.
+        """
+        self._over = True
+        deadline = time.monotonic() + 2.5 * self._options.session_timeout / _BEATS
+        try:
+            while time.monotonic() < deadline:
+                if found := _fatal_among(self._consumer.consume(1, 0.1)):
+                    return found
+        except KafkaException as raised:
+            reason = classify(raised, "leaving the group")
+            return reason if isinstance(reason, Fatal) else error
+        return error
+
+    def close(self, *, successor: bool) -> None:
+        """Let go of everything. What is uncommitted is lost with the session, and nobody has seen it.
+
+        ``successor``: another session of this worker follows, and will fence what this one left open.
+        """
+        self._over = True
+        self._transactions.close(successor=successor)
+        try:
+            self._consumer.close()
+        except KafkaException as error:
+            log.warning("consumer did not close cleanly", worker=self._worker.name, why=str(error))
+        self._own.close()
+
+
+def _same_place(one: Message, other: Message) -> bool:
+    return one.partition() == other.partition() and one.topic() == other.topic()
+
+
+def _sorted_out(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """Records and ends of partitions; raises the verdict on any error."""
+    good: list[Message] = []
+    ends: list[Message] = []
+    for message in messages:
+        error = message.error()
+        if error is None:
+            good.append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ends.append(message)
+        else:
+            raise classify(error, f"consuming {message.topic()}[{message.partition()}]@{message.offset()}")
+    return good, ends
+
+
+def _fatal_among(messages: list[Message]) -> Fatal | None:
+    for message in messages:
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            found = classify(error, f"consuming {message.topic()}[{message.partition()}]@{message.offset()}")
+            if isinstance(found, Fatal):
+                return found
+    return None
