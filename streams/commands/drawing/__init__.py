@@ -1,0 +1,1 @@
+"""Drawing layered graphs: where the boxes stand, and the SVG of it."""
