@@ -20,7 +20,6 @@ from streams.engine.errors import classify
 
 Place = tuple[str, int]
 """Topic as named on the cluster, and partition."""
-_NOWHERE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
 FIRST_WINDOW = 1_000
 """Records per partition that are searched first; each further window is four times as long."""
 LONGEST_WINDOW = 64_000
@@ -47,6 +46,7 @@ class Ledger:
     def __init__(self, cluster: Cluster, timeout: float = 10.0) -> None:
         self._cluster = cluster
         self._timeout = timeout
+        self._counts: dict[str, int] = {}
         self._consumer: Consumer = cluster.reader(
             "ledger",  # never joined, never committed: librdkafka wants a name
             enable_partition_eof=True,
@@ -66,6 +66,8 @@ class Ledger:
         topic = topics.BY_NAME.get(self._cluster.bare(at.topic))
         if topic is None:
             raise Missing(f"{at.topic} is no topic of this gridtape (is the topic prefix the same as then?)")
+        if at.partition >= self._partitions(at.topic):
+            raise Missing(f"not there: {at.topic} has no partition {at.partition} on {self._cluster.bootstrap}")
         message = self._message(at)
         if message is None or (found := message.offset() or 0) != at.offset:
             follows = "nothing follows" if message is None else f"the next record is at offset {found}"
@@ -80,6 +82,11 @@ class Ledger:
         over. Raises EngineError when Kafka does not answer, CommandError when a topic is missing.
         """
         names = [self._cluster.named(topic.name) for topic in wanted]
+        if absent := [name for name in names if not self._partitions(name)]:
+            raise CommandError(
+                f"{self._cluster.bootstrap} has no topic {', '.join(absent)}. Is the prefix (GRIDTAPE_TOPIC_PREFIX) "
+                "right, and has gridtape run on this Kafka? `gridtape doctor` shows more."
+            )
         places = [(name, partition) for name in names for partition in range(self._partitions(name))]
         ends = {place: self._bounds(*place) for place in places}
         lowest = {place: low for place, (low, _) in ends.items()}
@@ -105,7 +112,7 @@ class Ledger:
         self._consumer.assign([TopicPartition(*place, lower[place]) for place in sorted(open_places)])
         heard = time.monotonic()
         while open_places:
-            for message in self._consumer.consume(1_000, 0.2):
+            for message in self._consumer.consume(1_000, 0.05):
                 heard = time.monotonic()
                 place = (message.topic() or "", message.partition() or 0)
                 if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -137,8 +144,6 @@ class Ledger:
                     if at.offset < low
                     else f"not there: {at.topic}[{at.partition}] ends at offset {high}; was the topic made anew?"
                 )
-            elif error.code() in _NOWHERE:
-                raise Missing(f"not there: {at.topic}[{at.partition}] does not exist on {self._cluster.bootstrap}")
             else:
                 raise classify(error, f"opening {at}")
 
@@ -175,13 +180,14 @@ class Ledger:
         return ends
 
     def _partitions(self, name: str) -> int:
-        try:
-            metadata = self._consumer.list_topics(name, timeout=self._timeout).topics[name]
-        except KafkaException as error:
-            raise classify(error, f"asking for topic {name}") from error
-        if metadata.error is not None:
-            raise CommandError(
-                f"topic {name} cannot be read on {self._cluster.bootstrap}: {metadata.error.str()}. Is the prefix "
-                "(GRIDTAPE_TOPIC_PREFIX) right, and has gridtape run on this Kafka? `gridtape doctor` shows more."
-            )
-        return len(metadata.partitions)
+        """Partitions of a topic, none when there is no such topic.
+
+        Asked before a topic is first read: otherwise librdkafka looks for its leaders only once a second.
+        """
+        if name not in self._counts:
+            try:
+                metadata = self._consumer.list_topics(name, timeout=self._timeout).topics[name]
+            except KafkaException as error:
+                raise classify(error, f"asking for topic {name}") from error
+            self._counts[name] = len(metadata.partitions)
+        return self._counts[name]
