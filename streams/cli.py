@@ -99,11 +99,14 @@ def run_sinks(
 
 
 @app.command()
-def kafka(port: Annotated[int | None, typer.Option(help="Port to listen on; a free one by default.")] = None) -> None:
+def kafka(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; a free one by default.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Instead of GRIDTAPE_DATA_DIR.")] = None,
+) -> None:
     """Run Apache Kafka alone on this machine, in the foreground, and print its address."""
     from streams.commands.local import kafka as serve
 
-    serve(Settings.load(), port, Console())
+    serve(Settings.load(data_dir=data_dir), port, Console())
 
 
 @app.command()
@@ -214,7 +217,6 @@ def kill_switch(
 def main() -> None:
     """Entry point: errors that a person can mend are told in words, without a traceback."""
     from connectors.config import ConfigError
-
     from streams.control import ControlError
     from streams.local.errors import ServiceError
 

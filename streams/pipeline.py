@@ -17,9 +17,8 @@ from processors.gate import Gate
 from processors.limits import Limits
 from processors.observations import Observations
 from processors.positions import Positions
-from processors.triggers import Triggers
-
 from processors.processor import Processor
+from processors.triggers import Triggers
 from schemas import topics as t
 from schemas.topics import Topic
 from streams.engine.layout import TopicSpec, changelog_of

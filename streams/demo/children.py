@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from streams.local import guard
 from streams.local.errors import ServiceError
@@ -18,10 +18,11 @@ from streams.local.errors import ServiceError
 class Children:
     """Processes started with ``python -m``, restarted by nobody: the demonstration says when one ends."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        """``folder``: where the log files go; ``environment``: added to this process' own."""
+    def __init__(self, folder: Path) -> None:
+        """``folder``: where the log files go."""
         self._folder = folder
-        self._environment = {**os.environ, **environment}
+        self.environment = dict(os.environ)
+        """Of the processes started from now on."""
         self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
@@ -34,7 +35,7 @@ class Children:
             stdin=subprocess.PIPE,  # the guard ends the process when this pipe closes, however that comes about
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=self._environment,
+            env=self.environment,
             start_new_session=True,
         )
         self._running[name] = (process, log)
@@ -52,6 +53,12 @@ class Children:
                 raise ServiceError(
                     f"{name} has ended with status {code}. Its log {self.log_of(name)} closes with:\n{tail}"
                 )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self, patience: float = 10.0) -> None:
         """End them in the order in which records flow, so that each drains what the one before it has written."""

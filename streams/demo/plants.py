@@ -17,7 +17,7 @@ SEED = 7
 def serve(mqtt_address: str, modbus_port: int, opcua_port: int, stop: threading.Event) -> None:
     """Run all devices until ``stop``; the first that fails stops the others and is raised.
 
-    The wind farm falls below its forecast soon after the start and then every 24 s for 8 s; the gas plant loses half
+    The wind farm falls below its forecast 7 s after the start and then every 20 s, for 8 s; the gas plant loses half
     its output every 20 s for 6 s.
     """
     host, _, port = mqtt_address.rpartition(":")
@@ -25,7 +25,7 @@ def serve(mqtt_address: str, modbus_port: int, opcua_port: int, stop: threading.
         "battery-1": lambda: mqtt.simulate(host, int(port), stop, seed=SEED),
         "gas-1": lambda: modbus.simulate("127.0.0.1", modbus_port, stop, seed=SEED, dip_every=20, dip_for=6),
         "wind-1": lambda: opcua.simulate(
-            f"opc.tcp://127.0.0.1:{opcua_port}/", stop, seed=SEED, first_dip=2, dip_every=24, dip_for=8
+            f"opc.tcp://127.0.0.1:{opcua_port}/", stop, seed=SEED, first_dip=7, dip_every=20, dip_for=8
         ),
     }
     failures: list[Exception] = []

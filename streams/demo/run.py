@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import string
 import threading
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from streams import control
-from streams.commands.process import interruptible
+from streams.commands.process import configure_logging, interruptible
 from streams.commands.run import prepare
 from streams.commands.watch import Board, draw, plain_line
 from streams.demo.children import Children
@@ -35,30 +36,29 @@ def run(settings: Settings, *, duration: int | None, plain: bool, fresh: bool, c
     folder = settings.data_dir.expanduser() / "demo"
     if fresh and folder.exists():
         shutil.rmtree(folder)
+    configure_logging(logging.WARNING)
     began = time.monotonic()
-    with interruptible() as stop, LocalServices(folder) as services:
+    with interruptible() as stop, LocalServices(folder) as services, Children(folder / "logs") as children:
         console.print(f"Starting. Data and logs are under [bold]{folder}[/bold].")
-        services.start(kafka=settings.kafka is None, redis=settings.redis is None, mqtt=settings.mqtt is None)
+        services.start(redis=settings.redis is None, mqtt=settings.mqtt is None)
         here = services.addresses
         settings = settings.model_copy(
-            update={
-                "kafka": settings.kafka or here.kafka,
-                "redis": settings.redis or here.redis,
-                "mqtt": settings.mqtt or here.mqtt,
-            }
+            update={"redis": settings.redis or here.redis, "mqtt": settings.mqtt or here.mqtt}
         )
         broker = here.mqtt_broker or "your own"
-        console.print(
-            f"Kafka {settings.kafka}   Redis {settings.redis}   MQTT {settings.mqtt} ({broker})   "
-            f"[dim]{time.monotonic() - began:.1f} s[/dim]"
-        )
+        console.print(f"Redis {settings.redis}   MQTT {settings.mqtt} ({broker})   {_since(began)}")
+        ports = _start_devices(settings, children)  # they do not need Kafka, and are up when the connectors come
+        if settings.kafka is None:
+            settings = settings.model_copy(update={"kafka": services.start(kafka=True).addresses.kafka})
+        console.print(f"Kafka {settings.kafka}   {_since(began)}")
         prepare(settings)
         cluster = settings.cluster()
         follower = Follower(cluster)
         scenario = resources.files("streams.demo") / "scenario.toml"
         with resources.as_file(scenario) as path:
             control.publish(cluster, control.read_file(path, time.time_ns() // 1000), settings.partitions)
-        children = _start(settings, folder, broker)
+        _start_pipeline(settings, children, folder, broker, ports)
+        console.print(f"Devices, connectors, processors and sinks are starting   {_since(began)}")
         try:
             tally = _show(follower, children, services, stop, began, duration, plain, console)
         finally:
@@ -67,9 +67,19 @@ def run(settings: Settings, *, duration: int | None, plain: bool, fresh: bool, c
     return _summary(tally, console, folder)
 
 
-def _start(settings: Settings, folder: Path, broker: str) -> Children:
-    """The devices, then the three kinds of gridtape process, in the order in which records flow."""
-    modbus_port, opcua_port = free_port(), free_port()
+def _since(began: float) -> str:
+    return f"[dim]{time.monotonic() - began:.1f} s[/dim]"
+
+
+def _start_devices(settings: Settings, children: Children) -> dict[str, int]:
+    ports = {"modbus_port": free_port(), "opcua_port": free_port()}
+    arguments = [f"--{name.replace('_', '-')}={port}" for name, port in ports.items()]
+    children.start("devices", ["streams.demo.plants", f"--mqtt={settings.mqtt}", *arguments])
+    return ports
+
+
+def _start_pipeline(settings: Settings, children: Children, folder: Path, broker: str, ports: dict[str, int]) -> None:
+    """The three kinds of gridtape process, in the order in which records flow."""
     host, _, port = (settings.mqtt or "").rpartition(":")
     template = string.Template((resources.files("streams.demo") / "connectors.toml").read_text())
     config = folder / "connectors.toml"
@@ -78,24 +88,16 @@ def _start(settings: Settings, folder: Path, broker: str) -> Children:
             mqtt_host=host,
             mqtt_port=port,
             mqtt_protocol="3.1.1" if broker == "amqtt" else "5",
-            modbus_port=modbus_port,
-            opcua_port=opcua_port,
+            **ports,
         )
     )
-    children = Children(
-        folder / "logs",
-        {
-            "GRIDTAPE_KAFKA": settings.kafka or "",
-            "GRIDTAPE_REDIS": settings.redis or "",
-            "GRIDTAPE_CONNECTORS_FILE": str(config),
-        },
-    )
-    ports = ["--modbus-port", str(modbus_port), "--opcua-port", str(opcua_port)]
-    children.start("devices", ["streams.demo.plants", "--mqtt", settings.mqtt or "", *ports])
-    children.start("connectors", ["streams.cli", "run", "connectors"])
-    children.start("processors", ["streams.cli", "run", "processors"])
-    children.start("sinks", ["streams.cli", "run", "sinks"])
-    return children
+    children.environment |= {
+        "GRIDTAPE_KAFKA": settings.kafka or "",
+        "GRIDTAPE_REDIS": settings.redis or "",
+        "GRIDTAPE_CONNECTORS_FILE": str(config),
+    }
+    for kind in ("processors", "connectors", "sinks"):
+        children.start(kind, ["streams.cli", "run", kind])
 
 
 def _show(
@@ -142,9 +144,10 @@ def _summary(tally: Tally, console: Console, folder: Path) -> int:
         console.print(f"  {line}", highlight=False, markup=False)
     if tally.last_alert:
         console.print(
-            f"Ask why: start `gridtape kafka --data-dir {folder}` and run "
-            f"`gridtape why {tally.last_alert} --kafka HOST:PORT`.",
+            f"Ask why: `gridtape kafka --data-dir {folder}` starts the broker again and prints its address; then "
+            f"`gridtape why {tally.last_alert} --kafka ADDRESS`.",
             soft_wrap=True,
+            highlight=False,
         )
     if tally.missing:
         console.print(f"[red]Not everything happened[/red]; the logs are in {folder / 'logs'}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,22 +20,32 @@ from streams.engine.task import Task
 Place = tuple[str, int]
 """Topic (as named on the cluster) and partition."""
 
+_LEADERLESS = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+
 log = structlog.get_logger(__name__)
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
-    """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster)."""
+    """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster).
+
+    A partition that is between two leaders, as each is right after its creation, is asked again until ``timeout``
+    seconds have passed. Raises EngineError.
+    """
     asked = [TopicPartition(topic, partition) for topic, partition in partitions]
     if not asked:
         return {}
     admin = cluster.admin()
-    try:
-        low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
-        high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout)
-        return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
-    except KafkaException as error:
-        raise classify(error, "asking for the ends of partitions") from error
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
+            high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout)
+            return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
+        except KafkaException as error:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                raise classify(error, "asking for the ends of partitions") from error
+            time.sleep(0.02)
 
 
 @dataclass

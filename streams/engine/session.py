@@ -167,7 +167,7 @@ class Session:
             return 0.0
         wait = 0.1
         if any(task.waiting for task in self._own.tasks.values()):
-            wait = max(0.0, self._committed_at + self._options.quiet_interval - time.monotonic())
+            wait = max(0.0, self._committed_at + self._interval(drained=True) - time.monotonic())
         timers = [due for _, task in self._own.running() if (due := task.timers.next_due(WALL)) is not None]
         if timers:
             wait = min(wait, max(0.0, min(timers) / 1e6 - time.time()))
@@ -177,8 +177,12 @@ class Session:
         if any(task.urgent for task in self._own.tasks.values()):
             return True
         since = time.monotonic() - self._committed_at
-        drained = polled < self._options.batch // 10
-        return since >= (self._options.quiet_interval if drained else self._options.commit_interval)
+        return since >= self._interval(drained=polled < self._options.batch // 10)
+
+    def _interval(self, *, drained: bool) -> float:
+        """Nobody sees a commit without outputs, so it need not be soon: it would only cost the broker."""
+        seen = drained and any(task.has_outputs for task in self._own.tasks.values())
+        return self._options.quiet_interval if seen else self._options.commit_interval
 
     # --- commit ------------------------------------------------------------------------------------------------
 

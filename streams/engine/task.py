@@ -202,6 +202,11 @@ class Task:
         return bool(self._segments)
 
     @property
+    def has_outputs(self) -> bool:
+        """Whether a commit would show anything to a reader of the outputs."""
+        return bool(self.out.conflated or self.out.appended or self._poison)
+
+    @property
     def urgent(self) -> bool:
         """Whether somebody waits for what is in here."""
         return self.out.urgent

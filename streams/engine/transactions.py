@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from streams.engine.bounded import Bounded
 from streams.engine.cluster import Cluster
 from streams.engine.errors import Abortable, Corrupted, EngineError, Migrated, classify
 from streams.engine.partitions import partition_of
@@ -24,11 +26,13 @@ class Transactions:
         self._partitions = partitions
         self._timeout = timeout_ms / 1000
         self._open = False
+        self._bounded = Bounded(f"{transactional_id}-offsets")
         doing = f"initialising transactional id {cluster.named(transactional_id)}"
         try:
             self._producer: Producer = self._connect(cluster, transactional_id, timeout_ms)
             self._producer.init_transactions(2 * self._timeout)
         except KafkaException as error:
+            self._bounded.close()
             raise classify(error, doing) from error
 
     @staticmethod
@@ -71,11 +75,20 @@ class Transactions:
                 produce(named(o.topic), o.value, o.key, place, o.headers)
             for topic, partition, key, value in changes:
                 produce(topic, value, key, partition, None)
-            self._producer.send_offsets_to_transaction(offsets, member, self._timeout)
+            self._send(offsets, member)
             self._producer.commit_transaction(self._timeout)
         except KafkaException as error:
             raise classify(error, "committing") from error
         self._open = False
+
+    def _send(self, offsets: list[TopicPartition], member: Any) -> None:
+        send, timeout = self._producer.send_offsets_to_transaction, self._timeout
+        try:
+            self._bounded.run(lambda: send(offsets, member, timeout), timeout + 1)
+        except TimeoutError:
+            raise Corrupted(
+                f"sending offsets to the group's coordinator did not end within {timeout + 1:g} s"
+            ) from None
 
     def abort(self) -> None:
         """Abort the open transaction. Raises Corrupted when even that did not come back."""
@@ -97,6 +110,7 @@ class Transactions:
                 self._producer.abort_transaction(2.0)
             except KafkaException as error:
                 log.warning("transaction left to its timeout", why=str(error))
+        self._bounded.close()
         self._producer.purge()
         # Producer.close() would wait without end for a broker that is away: dropping the last reference does not.
         del self._producer

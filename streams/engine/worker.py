@@ -25,7 +25,7 @@ class Options:
     commit_interval: float = 0.1
     """At most this long between an input and its commit under load."""
     quiet_interval: float = 0.002
-    """At least this long between two commits that nobody waits for, when the input is drained."""
+    """At least this long between two commits of outputs that are not urgent, when the input is drained."""
     batch: int = 10_000
     """Records per poll."""
     idle_after: float = 5.0
