@@ -131,7 +131,8 @@ def _show(
             console.print(f"{time.monotonic() - shown:4.0f} s  {plain_line(board)}", soft_wrap=True, highlight=False)
             if tally.first_alert and not told_first:
                 told_first = True
-                console.print(f"first alert {time.monotonic() - began:.1f} s after the start: {tally.first_alert}")
+                first = f"first alert {time.monotonic() - began:.1f} s after the start: {tally.first_alert}"
+                console.print(first, soft_wrap=True, highlight=False)
     finally:
         if live is not None:
             live.stop()
