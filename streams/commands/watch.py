@@ -1,0 +1,59 @@
+"""``gridtape watch``: the live view. The demonstration shows the same one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from streams.commands.board import Board
+from streams.commands.follow import Follower
+from streams.commands.screen import draw, plain_line
+from streams.engine.cluster import Cluster
+
+__all__ = ["Board", "draw", "plain_line", "save_svg", "watch"]
+
+FRAMES = 4
+"""Drawings a second."""
+TAIL = 200
+"""Records per partition from before the start, so that a quiet feed is not an empty screen."""
+
+
+def watch(cluster: Cluster, stop: threading.Event, console: Console) -> None:
+    """Show the live view until ``stop``; one line a second where there is no terminal.
+
+    Raises EngineError when Kafka does not answer, CommandError when it has no topics of gridtape.
+    """
+    board = Board()
+    with Follower(cluster, tail=TAIL) as follower:
+        if not console.is_terminal:
+            while not stop.is_set():
+                _fill(board, follower, stop, 1.0)
+                console.print(plain_line(board), soft_wrap=True, highlight=False, markup=False)
+            return
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while not stop.is_set():
+                _fill(board, follower, stop, 1 / FRAMES)
+                live.update(draw(board, time.time_ns() // 1000, (console.width, console.height)), refresh=True)
+
+
+def save_svg(board: Board, path: Path, *, now: int | None = None, size: tuple[int, int] = (140, 45)) -> None:
+    """Write what the screen shows as SVG; ``size`` in columns and lines, ``now`` in microseconds (default: the clock).
+
+    Raises OSError when the file cannot be written.
+    """
+    width, height = size
+    with Path("/dev/null").open("w") as nowhere:
+        console = Console(record=True, width=width, height=height, file=nowhere, force_terminal=True)
+        console.print(draw(board, time.time_ns() // 1000 if now is None else now, size))
+    path.write_text(console.export_svg(title="gridtape watch", unique_id="gridtape-watch"))
+
+
+def _fill(board: Board, follower: Follower, stop: threading.Event, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not stop.is_set():
+        for topic, _, record, _ in follower.read(left):
+            board.take(topic, record)
