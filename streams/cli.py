@@ -217,12 +217,13 @@ def kill_switch(
 def main() -> None:
     """Entry point: errors that a person can mend are told in words, without a traceback."""
     from connectors.config import ConfigError
+    from streams.commands.errors import CommandError
     from streams.control import ControlError
     from streams.local.errors import ServiceError
 
     try:
         app()
-    except (SettingsError, EngineError, ControlError, ServiceError, ConfigError) as error:
+    except (SettingsError, EngineError, ControlError, CommandError, ServiceError, ConfigError) as error:
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.live import Live
 
 from streams import control
+from streams.commands.follow import Follower
 from streams.commands.process import configure_logging, interruptible
 from streams.commands.run import prepare
 from streams.commands.watch import Board, draw, plain_line
 from streams.demo.children import Children
-from streams.demo.follow import Follower
 from streams.demo.tally import Tally
 from streams.local import LocalServices
 from streams.local.service import free_port
@@ -110,7 +110,7 @@ def _show(
     plain: bool,
     console: Console,
 ) -> Tally:
-    board, tally = Board(), Tally()
+    board, tally = Board(), Tally(time.time_ns() // 1000)
     shown = time.monotonic()
     told_first = False
     live = None if plain else Live(console=console, screen=True, auto_refresh=False)

@@ -24,9 +24,10 @@ EXPECTED = (
 
 
 class Tally:
-    """Counts the records of one run by what they show."""
+    """Counts the records of one run by what they show. ``since``: when the run began, microseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: int) -> None:
+        self._since = since
         self.seen: Counter[str] = Counter()
         self.first_alert: str | None = None
         self.last_alert: str | None = None
@@ -39,7 +40,8 @@ class Tally:
         elif topic is topics.positions:
             before = self._fills.get(key)
             self._fills[key] = record.fills
-            self.seen["position changes"] += before is not None and record.fills > before
+            changed = before is not None and record.fills > before
+            self.seen["position changes"] += changed and record.receive_time >= self._since
         elif topic is topics.alerts:
             self.first_alert = self.first_alert or record.alert_id
             self.last_alert = record.alert_id

@@ -67,14 +67,14 @@ def alert(kind: AlertKind) -> Alert:
 
 
 def test_tally_when_new_misses_everything() -> None:
-    tally = Tally()
+    tally = Tally(T)
 
     assert tally.missing == list(EXPECTED)
     assert all(line.startswith("MISSING") for line in tally.lines()[:-1])
 
 
 def test_telemetry_when_counted_is_told_apart_by_its_connector() -> None:
-    tally = Tally()
+    tally = Tally(T)
     sample = Telemetry(device="d", point="p", value=1.0, unit="MW", sequence=1, event_time=T, receive_time=T)
 
     tally.take(topics.telemetry, "d", sample, "/gridtape/connectors/modbus")
@@ -84,7 +84,7 @@ def test_telemetry_when_counted_is_told_apart_by_its_connector() -> None:
 
 
 def test_position_when_seen_for_the_first_time_is_no_change() -> None:
-    tally = Tally()
+    tally = Tally(T)
 
     tally.take(topics.positions, "b|i", position(1), "")
     assert "position changes" in tally.missing
@@ -94,8 +94,16 @@ def test_position_when_seen_for_the_first_time_is_no_change() -> None:
     assert "position changes" not in tally.missing
 
 
+def test_position_when_changed_before_the_run_is_no_change_of_it() -> None:
+    tally = Tally(T + 1)
+
+    tally.take(topics.positions, "b|i", position(1), "")
+    tally.take(topics.positions, "b|i", position(2), "")
+    assert "position changes" in tally.missing
+
+
 def test_fill_when_it_is_an_opening_position_is_no_trade() -> None:
-    tally = Tally()
+    tally = Tally(T)
 
     tally.take(topics.fills, "i", fill("opening-gas-1"), "")
     assert "fills" in tally.missing
@@ -104,7 +112,7 @@ def test_fill_when_it_is_an_opening_position_is_no_trade() -> None:
 
 
 def test_alerts_when_closing_count_neither_as_breach_nor_as_trigger() -> None:
-    tally = Tally()
+    tally = Tally(T)
 
     tally.take(topics.alerts, "b", alert(AlertKind.BREACH_CLOSED), "")
     tally.take(topics.alerts, "b", alert(AlertKind.RULE_CLEARED), "")
