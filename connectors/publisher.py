@@ -24,7 +24,7 @@ from streams.engine.cluster import Cluster
 log = structlog.get_logger(__name__)
 R = TypeVar("R", bound=Record)
 Done = Callable[[str | None], None]
-_Settled = Callable[[KafkaError | None], None]
+_Settled = Callable[[KafkaError | None, Message | None], None]
 
 # Room in librdkafka's own queue beyond max_outstanding, for dead letters of records that were already let in.
 _HEADROOM = 10_000
@@ -55,7 +55,10 @@ class Publisher:
         self._source = f"connectors/{application}"
         self._limit = max_outstanding
         self._changed = threading.Condition()
-        self._outstanding = 0
+        # Two counters, each written by one side, so that a delivery report need not take the lock.
+        self._taken = 0
+        self._settled = 0
+        self._names = {topic.name: cluster.named(topic.name) for topic in topics.ALL}
         self._closed = False
         self._broken = False
         self._late: deque[Callable[[], None]] = deque()  # what a delivery report leaves to the poll thread's next round
@@ -70,7 +73,7 @@ class Publisher:
     @property
     def outstanding(self) -> int:
         """Records handed over and not yet settled."""
-        return self._outstanding
+        return self._taken - self._settled
 
     def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
         """Hand ``record`` over. ``event_id`` becomes ``ce_id`` and must come from the source's own data.
@@ -78,27 +81,27 @@ class Publisher:
         A record that breaks its own contract or is too large for Kafka becomes a dead letter. Raises :class:`Full`
         when there is no room, and then nothing has happened; RuntimeError when the publisher is closed.
         """
-
-        def letter(reason: str) -> DeadLetter:
-            return letters.of_record(application=self._application, topic=topic, key=key, record=record, reason=reason)
-
         try:
             payload = letters.checked(topic, record)
             event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
             headers = cloudevents.headers(topic.kind, self._source, event_id, event_time)
             raw_key = key.encode()
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
-            self._send_letter(letter(f"not a valid {topic.kind}: {error}"), done)
+            self._send_letter(self._letter(topic, key, record, f"not a valid {topic.kind}: {error}"), done)
             return
 
-        def settled(error: KafkaError | None) -> None:
+        def settled(error: KafkaError | None, _message: Message | None) -> None:
             if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 reason = f"too large: with its headers more than Kafka takes on {topic.name} (max.message.bytes)"
-                self._late.append(lambda: self._send_letter(letter(reason), done, replaces=True))
+                letter = self._letter(topic, key, record, reason)
+                self._late.append(lambda: self._send_letter(letter, done, replaces=True))
             else:
                 self._settle(topic.name, error, done)
 
         self._send(topic.name, raw_key, payload, headers, settled)
+
+    def _letter(self, topic: Topic[R], key: str, record: R, reason: str) -> DeadLetter:
+        return letters.of_record(application=self._application, topic=topic, key=key, record=record, reason=reason)
 
     def dead_letter(
         self,
@@ -125,7 +128,7 @@ class Publisher:
         Half, because a caller that wakes for every single slot wrestles with the poll thread for the interpreter.
         """
         with self._changed:
-            while (self._outstanding > self._limit // 2 or self._broken) and not stop.is_set() and not self._closed:
+            while (self.outstanding > self._limit // 2 or self._broken) and not stop.is_set() and not self._closed:
                 self._changed.wait(0.1)
         return not stop.is_set()
 
@@ -133,9 +136,9 @@ class Publisher:
         """Wait up to ``timeout`` seconds until everything is settled; how many records are not."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while self._outstanding and (left := deadline - time.monotonic()) > 0:
+            while self.outstanding and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return self._outstanding
+            return self.outstanding
 
     def close(self, timeout: float = 3.0) -> None:
         """Flush, then give up what Kafka has not taken within ``timeout`` seconds: its ``done`` gets the error."""
@@ -180,30 +183,27 @@ class Publisher:
         replaces: bool = False,
     ) -> None:
         """``replaces``: the record was let in already and only changes its shape; no bound applies to it."""
-
-        def report(error: KafkaError | None, _message: Message) -> None:
-            settled(error)
-
         with self._changed:
             if self._closed and not replaces:
                 raise RuntimeError(f"the publisher of {self._application} is closed")
-            if self._outstanding >= self._limit and not replaces:
-                raise Full(f"{self._outstanding} records wait for Kafka at {self._cluster.bootstrap}")
+            if not replaces and self._taken - self._settled >= self._limit:
+                raise Full(f"{self.outstanding} records wait for Kafka at {self._cluster.bootstrap}")
             if self._broken:
                 raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew")
+            # Before the record can be settled.
+            self._taken += not replaces
             try:
-                name = self._cluster.named(topic)
-                self._producer.produce(name, payload, key=key, headers=list(headers), on_delivery=report)
+                self._producer.produce(self._names[topic], payload, key=key, headers=list(headers), on_delivery=settled)
             except BufferError:
-                raise Full(f"librdkafka's queue is full with {self._outstanding} records") from None
+                self._taken -= not replaces
+                raise Full(f"librdkafka's queue is full with {self.outstanding} records") from None
             except KafkaException as raised:
                 error: KafkaError = raised.args[0]
                 if error.fatal():
+                    self._taken -= not replaces
                     self._broken = True
                     raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew") from raised
-                self._late.append(lambda: settled(error))
-            if not replaces:
-                self._outstanding += 1
+                self._late.append(lambda: settled(error, None))
 
     def _send_letter(self, letter: DeadLetter, done: Done | None, *, replaces: bool = False) -> None:
         topic = topics.dead_letters
@@ -212,12 +212,13 @@ class Publisher:
             self._application.encode(),
             topic.encode(letter),
             cloudevents.headers(topic.kind, self._source, letter.letter_id, letter.event_time),
-            lambda error: self._settle(topic.name, error, done),
+            lambda error, _message: self._settle(topic.name, error, done),
             replaces=replaces,
         )
         self._letters.append(letter)
 
     def _settle(self, topic: str, error: KafkaError | None, done: Done | None) -> None:
+        """One record is done with. Only ever called in the poll thread."""
         if error is None:
             self._delivered[topic] += 1
         else:
@@ -227,9 +228,9 @@ class Publisher:
             if done is not None:
                 done(None if error is None else f"{error.name()}: {error.str()}")
         finally:
-            with self._changed:
-                self._outstanding -= 1
-                if self._outstanding in (0, self._limit // 2):
+            self._settled += 1
+            if self._taken - self._settled in (0, self._limit // 2):
+                with self._changed:
                     self._changed.notify_all()
 
     def _poll(self) -> None:
@@ -271,7 +272,7 @@ class Publisher:
             self._broken = False
 
     def _tell(self) -> None:
-        metrics.SPOOL.labels(self._application).set(self._outstanding)
+        metrics.SPOOL.labels(self._application).set(self.outstanding)
         while self._delivered:
             topic, count = self._delivered.popitem()
             metrics.PUBLISHED.labels(self._application, topic).inc(count)
