@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from math import log
+from typing import NamedTuple
 
 from connectors.market.prices import Close
 
@@ -19,8 +20,7 @@ MEAN_SIZE = 5.0
 """Mean quantity of the last trade, in lots."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """Top of book on the tick grid, the last trade and its size in lots."""
 
     bid: float
@@ -74,15 +74,13 @@ class Grid:
         self._tick = float(tick_size)
         self._spread = spread_ticks
 
-    def price(self, ticks: int) -> float:
-        """The price of a whole number of ticks."""
-        return round(ticks * self._tick, self._digits)
-
     def quote(self, mid: float, size: int) -> Quote:
         """Bid and ask ``spread_ticks`` apart around ``mid``; the last trade is the price nearest to ``mid``."""
-        at = mid / self._tick
+        tick, digits = self._tick, self._digits
+        at = mid / tick
         bid = round(at - self._spread / 2)
-        return Quote(self.price(bid), self.price(bid + self._spread), self.price(round(at)), size)
+        ask = bid + self._spread
+        return Quote(round(bid * tick, digits), round(ask * tick, digits), round(round(at) * tick, digits), size)
 
 
 def quotes(
@@ -98,6 +96,6 @@ def quotes(
         for index in range(first + 1, len(closes)):
             path = bridge(closes[index - 1].price, closes[index].price, steps, deviation_at(closes, index), rng)
             for mid in path[1:]:
-                yield grid.quote(mid, 1 + int(rng.expovariate(1.0 / MEAN_SIZE)))
+                yield grid.quote(mid, 1 + int(-log(1.0 - rng.random()) * MEAN_SIZE))  # exponential sizes
         if not loop:
             return

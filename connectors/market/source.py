@@ -45,7 +45,7 @@ class Source:
         """
         quote = next(self._prices)
         self.made += 1
-        if any(since <= now < until for since, until in self._silences):
+        if self._silences and any(since <= now < until for since, until in self._silences):
             return []
         self._sequence += 1
         self._event_time = max(now, self._event_time + 1)
