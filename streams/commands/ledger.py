@@ -68,12 +68,37 @@ class Ledger:
             raise Missing(f"{at.topic} is no topic of this gridtape (is the topic prefix the same as then?)")
         if at.partition >= self._partitions(at.topic):
             raise Missing(f"not there: {at.topic} has no partition {at.partition} on {self._cluster.bootstrap}")
-        message = self._message(at)
+        message = self.following(at)
         if message is None or (found := message.offset() or 0) != at.offset:
             follows = "nothing follows" if message is None else f"the next record is at offset {found}"
             why = "compacted away, since its key was overwritten" if topic.compacted else "never committed"
             raise Missing(f"{why}: {follows}")
         return self._entry(topic, message)
+
+    def following(self, at: Coordinates) -> Message | None:
+        """The committed record at ``at``, or the next one after it; None at the end of the partition.
+
+        Raises Missing when the partition does not reach so far back, or ends before; EngineError without Kafka.
+        """
+        self._consumer.assign([TopicPartition(at.topic, at.partition, at.offset)])
+        heard = time.monotonic()
+        while True:
+            message = self._consumer.poll(0.2)
+            if message is None:
+                self._check(heard, f"while opening {at}")
+            elif (error := message.error()) is None:
+                return message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return None
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                low, high = self._bounds(at.topic, at.partition)
+                raise Missing(
+                    f"expired: {at.topic}[{at.partition}] now begins at offset {low}"
+                    if at.offset < low
+                    else f"not there: {at.topic}[{at.partition}] ends at offset {high}; was the topic made anew?"
+                )
+            else:
+                raise classify(error, f"opening {at}")
 
     def newest_first(self, wanted: Sequence[Topic[Any]], needle: bytes = b"") -> Iterator[list[Entry]]:
         """Windows of records of ``wanted``, from the ends of all partitions backwards, each window in any order.
@@ -124,28 +149,6 @@ class Ledger:
                     open_places.discard(place)
             self._check(heard, f"while reading {', '.join(sorted({name for name, _ in open_places}))}")
         self._consumer.unassign()
-
-    def _message(self, at: Coordinates) -> Message | None:
-        """The committed record at ``at`` or the next one after it; None at the end of the partition."""
-        self._consumer.assign([TopicPartition(at.topic, at.partition, at.offset)])
-        heard = time.monotonic()
-        while True:
-            message = self._consumer.poll(0.2)
-            if message is None:
-                self._check(heard, f"while opening {at}")
-            elif (error := message.error()) is None:
-                return message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return None
-            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                low, high = self._bounds(at.topic, at.partition)
-                raise Missing(
-                    f"expired: {at.topic}[{at.partition}] now begins at offset {low}"
-                    if at.offset < low
-                    else f"not there: {at.topic}[{at.partition}] ends at offset {high}; was the topic made anew?"
-                )
-            else:
-                raise classify(error, f"opening {at}")
 
     def _check(self, heard: float, doing: str) -> None:
         if time.monotonic() - heard > self._timeout:

@@ -100,7 +100,7 @@ def _alerts(alerts: Iterable[Alert], rows: int, width: int) -> Text:
     text = Text(overflow="ellipsis", no_wrap=True)
     left = rows
     for number_, alert in enumerate(sorted(alerts, key=lambda one: one.receive_time, reverse=True)):
-        lines = _alert(alert, width, 3 if number_ == 0 else 1)
+        lines = _alert(alert, width, 3 if number_ <= rows // 12 else 1)
         if len(lines) > left:
             break
         for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -49,7 +50,9 @@ def save_svg(board: Board, path: Path, *, now: int | None = None, size: tuple[in
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=width, height=height, file=nowhere, force_terminal=True)
         console.print(draw(board, time.time_ns() // 1000 if now is None else now, size))
-    path.write_text(console.export_svg(title="gridtape watch", unique_id="gridtape-watch"))
+    drawing = console.export_svg(title="gridtape watch", unique_id="gridtape-watch")
+    # rich names a web font; a picture must not fetch anything, and its letters are placed by width anyway
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL))
 
 
 def _fill(board: Board, follower: Follower, stop: threading.Event, seconds: float) -> None:

@@ -1,0 +1,1 @@
+"""What ``gridtape doctor`` looks at, one module per subject."""
