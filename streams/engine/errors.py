@@ -4,6 +4,7 @@
 class      meaning                                            reaction
 ========== ================================================== =======================================================
 Migrated   fenced, or the group has gone on without us        drop the tasks, new producer and consumer, rejoin
+Replaced   a Migrated: our place in the group is taken        the same; at the second time stop: a twin runs
 Corrupted  an indefinite outcome: state cannot be trusted     as Migrated; state is rebuilt from the changelog
 Abortable  this transaction failed, the producer is fine      abort, drop the overlay, go back to the committed offsets
 Fatal      no retry can help                                  stop and say why
@@ -23,6 +24,10 @@ class Migrated(EngineError):
     """Another worker owns these tasks now."""
 
 
+class Replaced(Migrated):
+    """Another member has taken this one's place in the group: a twin, or this worker's own request sent twice."""
+
+
 class Corrupted(EngineError):
     """It is not known whether the last commit happened."""
 
@@ -35,7 +40,6 @@ class Fatal(EngineError):
     """The worker must stop; the message says why and what to do."""
 
 
-_TWIN = "another process runs the same slot of the same application; stop it, or start this one with another --slot"
 _FENCED = {
     KafkaError._FENCED,
     KafkaError.PRODUCER_FENCED,
@@ -61,7 +65,6 @@ _HOPELESS = {
     KafkaError._UNKNOWN_PARTITION: "the partition does not exist; run `gridtape doctor`",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist; run `gridtape doctor`",
     KafkaError.MSG_SIZE_TOO_LARGE: "an output is larger than the topic's max.message.bytes",
-    KafkaError.FENCED_INSTANCE_ID: _TWIN,
     KafkaError._INVALID_ARG: "a client setting or an argument is not valid",
     KafkaError._AUTO_OFFSET_RESET: (
         "the committed offset is no longer in the topic (expired or deleted); nothing is skipped silently: "
@@ -70,7 +73,7 @@ _HOPELESS = {
 }
 _PASSING = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
 """A commit that met a rebalance half-way: nobody has taken the tasks away, or a callback will say so."""
-_TWIN_TEXT = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+_REPLACED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 
 
 def classify(error: KafkaError | KafkaException, doing: str) -> EngineError:
@@ -78,9 +81,8 @@ def classify(error: KafkaError | KafkaException, doing: str) -> EngineError:
     cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     code = cause.code()
     text = f"{doing}: {cause.name()}: {cause.str()}"
-    if code == KafkaError._FATAL and _TWIN_TEXT in cause.str():
-        # A consumer names the reason of a fatal error in its text only.
-        return Fatal(f"{text} ({_TWIN})")
+    if code == KafkaError.FENCED_INSTANCE_ID or (code == KafkaError._FATAL and _REPLACED in cause.str()):
+        return Replaced(text)  # a consumer names the reason of a fatal error in its text only
     if code in _HOPELESS:
         return Fatal(f"{text} ({_HOPELESS[code]})")
     if code in _PASSING and cause.txn_requires_abort():

@@ -102,8 +102,18 @@ class Ownership:
             offsets[tp.topic, tp.partition] = tp.offset
             if tp.offset >= 0:
                 self._committed.setdefault(tp.partition, set()).add(_commit_of(tp.metadata))
-        fresh = [place for place, offset in offsets.items() if offset < 0]
-        return offsets | {place: low for place, (low, _) in bounds(self._cluster, fresh, self._timeout).items()}
+        # Compared here, because the client's own error on it is lost when the partition is paused in the same moment.
+        for (name, partition), (low, high) in bounds(self._cluster, offsets, self._timeout).items():
+            offset = offsets[name, partition]
+            if offset < 0:
+                offsets[name, partition] = low
+            elif not low <= offset <= high:
+                raise Fatal(
+                    f"the committed offset {offset} of {name}[{partition}] is no longer in the topic, which has "
+                    f"{low} to {high} (expired, deleted, or created anew); nothing is skipped silently: bring the "
+                    f"records back, or set the offsets of group {self._cluster.named(self._processor.name)} knowingly"
+                )
+        return offsets
 
     # --- from restored to running ------------------------------------------------------------------------------
 

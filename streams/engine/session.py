@@ -12,7 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.engine import metrics
-from streams.engine.errors import Abortable, EngineError, Fatal, Migrated, classify
+from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, classify
 from streams.engine.layout import changelog_of
 from streams.engine.ownership import Ownership
 from streams.engine.state import WALL
@@ -54,6 +54,7 @@ class Session:
             self._consumer: Consumer = cluster.reader(
                 processor.name,
                 group_instance_id=cluster.named(worker.name),
+                client_id=worker.identity,
                 partition_assignment_strategy="cooperative-sticky",
                 session_timeout_ms=int(options.session_timeout * 1000),
                 heartbeat_interval_ms=int(options.session_timeout * 1000 / _BEATS),
@@ -117,10 +118,11 @@ class Session:
                 messages += more
         if self._callback_error is not None:
             error, self._callback_error = self._callback_error, None
-            raise _fatal_among(messages) or error
+            raise _replaced_among(messages) or error
         if self._own.newly:
-            # Given within this poll and still paused: these were fetched in an earlier time of owning them.
-            messages = [m for m in messages if m.partition() not in self._own.newly]
+            # Given within this poll and still paused: these were fetched in an earlier time of owning them. An error
+            # is told only once, though.
+            messages = [m for m in messages if m.partition() not in self._own.newly or _is_failure(m)]
         return messages
 
     def _process(self, messages: list[Message]) -> None:
@@ -283,21 +285,15 @@ class Session:
 
     # --- the end -----------------------------------------------------------------------------------------------
 
-    def verdict(self, error: Migrated) -> EngineError:
-        """Why this session was fenced: Fatal when another process has taken its place in the group, else ``error``.
+    def verdict(self, error: Migrated) -> Migrated:
+        """Why this session was fenced: Replaced when somebody has taken its place in the group, else ``error``.
 
-        A twin that runs the same slot fences the producer first, the consumer at its next heartbeat. Two that answered
-        by starting anew would fence each other for ever.
+        Who takes it over fences the producer first, the consumer only at its next heartbeat.
         """
         self._over = True
         deadline = time.monotonic() + 2.5 * self._options.session_timeout / _BEATS
-        try:
-            while time.monotonic() < deadline:
-                if found := _fatal_among(self._consumer.consume(1, 0.1)):
-                    return found
-        except KafkaException as raised:
-            reason = classify(raised, "leaving the group")
-            return reason if isinstance(reason, Fatal) else error
+        while not isinstance(error, Replaced) and time.monotonic() < deadline:
+            error = _replaced_among(self._consumer.consume(1, 0.1)) or error
         return error
 
     def close(self, *, successor: bool) -> None:
@@ -318,6 +314,11 @@ def _same_place(one: Message, other: Message) -> bool:
     return one.partition() == other.partition() and one.topic() == other.topic()
 
 
+def _is_failure(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() != KafkaError._PARTITION_EOF
+
+
 def _sorted_out(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     """Records and ends of partitions; raises the verdict on any error."""
     good: list[Message] = []
@@ -333,11 +334,9 @@ def _sorted_out(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     return good, ends
 
 
-def _fatal_among(messages: list[Message]) -> Fatal | None:
+def _replaced_among(messages: list[Message]) -> Replaced | None:
     for message in messages:
         error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            found = classify(error, f"consuming {message.topic()}[{message.partition()}]@{message.offset()}")
-            if isinstance(found, Fatal):
-                return found
+        if error is not None and isinstance(found := classify(error, "consuming"), Replaced):
+            return found
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ import structlog
 
 from streams.engine import metrics
 from streams.engine.cluster import Cluster
-from streams.engine.errors import Corrupted, Migrated
+from streams.engine.errors import Corrupted, Fatal, Migrated, Replaced
 from streams.engine.ports import Vocabulary
 from streams.engine.session import Session
 
 log = structlog.get_logger(__name__)
+_TWIN_WINDOW = 60.0
+"""Seconds within which a worker that is replaced twice has a twin."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ class Worker:
         self.partitions = partitions
         self.slot = slot
         self.options = options or Options()
+        self.identity = f"{self.name}@{socket.gethostname()}-{os.getpid()}"
+        """Client id, by which people can tell in the group's description who holds the slot."""
         self.alive_at = time.monotonic()
         """When the thread last came round; the watchdog looks at it from outside."""
         self.done = False
+        self._replaced_at = -_TWIN_WINDOW
 
     @property
     def name(self) -> str:
@@ -88,7 +95,23 @@ class Worker:
             raise
         except Migrated as error:
             verdict = session.verdict(error)
-            successor = verdict is error and not stop.is_set()
+            if isinstance(verdict, Replaced):
+                self._judge(verdict)
+            successor = not stop.is_set()
             raise verdict from error
         finally:
             session.close(successor=successor)
+
+    def _judge(self, error: Replaced) -> None:
+        """Stop when a twin runs this slot. Two that answered by starting anew would fence each other for ever.
+
+        Once is no proof: a request that the client sends a second time, as when a broker goes away, replaces a member
+        by itself. A twin comes back, and then the one that was there first gives way.
+        """
+        now = time.monotonic()
+        if now - self._replaced_at < _TWIN_WINDOW:
+            raise Fatal(
+                f"another process runs slot {self.slot} of {self.processor.name} on this cluster and has taken over: "
+                f"stop it, or start this one with another --slot ({error})"
+            ) from error
+        self._replaced_at = now
