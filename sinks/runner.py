@@ -91,6 +91,8 @@ class _Run:
         self._pending: deque[Delivery] = deque()
         self._oldest = 0.0
         self._failed = 0
+        # (topic, partition): a message that was fetched just before its partition was taken away is not ours any more.
+        self._owned: set[tuple[str, int]] = set()
         # Per (topic, partition): the offset after the last one read, and the one that was last stored for commit.
         self._read: dict[tuple[str, int], int] = {}
         self._stored: dict[tuple[str, int], int] = {}
@@ -110,7 +112,7 @@ class _Run:
 
     def run(self) -> None:
         """See :func:`run_sink`."""
-        self._consumer.subscribe(list(self._topics), on_revoke=self._gone, on_lost=self._gone)
+        self._consumer.subscribe(list(self._topics), on_assign=self._come, on_revoke=self._gone, on_lost=self._gone)
         metrics.UP.labels(self._sink.name).set(1)
         try:
             while not self._stop.is_set():
@@ -153,16 +155,16 @@ class _Run:
     def _take(self, message: Message) -> None:
         name, partition, offset = message.topic(), message.partition(), message.offset()
         error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF and name and partition is not None and offset is not None:
-                self._read[name, partition] = offset
-                metrics.LAG.labels(self._sink.name, self._cluster.bare(name), str(partition)).set(0)
-                return
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
             if error.fatal():
                 raise KafkaException(error)
             log.warning("Kafka reports", sink=self._sink.name, topic=name, partition=partition, error=error.str())
             return
-        if name is None or partition is None or offset is None:
+        if name is None or partition is None or offset is None or (name, partition) not in self._owned:
+            return
+        if error is not None:  # the end of the partition
+            self._read[name, partition] = offset
+            metrics.LAG.labels(self._sink.name, self._cluster.bare(name), str(partition)).set(0)
             return
         topic, at = self._topics[name], Coordinates(topic=name, partition=partition, offset=offset)
         raw, key = message.value(), (message.key() or b"").decode("utf-8", "backslashreplace")
@@ -272,10 +274,14 @@ class _Run:
                 self._take(message)
         self._consumer.resume(self._consumer.assignment())
 
+    def _come(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._owned |= {(one.topic, one.partition) for one in partitions}
+
     def _gone(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Partitions were taken away: their new owner delivers what was not delivered here."""
         gone = {(one.topic, one.partition) for one in partitions}
         self._pending = deque(one for one in self._pending if (one.at.topic, one.at.partition) not in gone)
+        self._owned -= gone
         self._failed = 0
         for name, partition in gone:
             self._read.pop((name, partition), None)
@@ -294,9 +300,10 @@ class _Run:
         try:
             self._consumer.store_offsets(offsets=[TopicPartition(*place, offset) for place, offset in news.items()])
         except KafkaException as error:
-            # A partition that is being taken away; its new owner delivers again what is not committed.
+            # A rebalance is on its way: tried again in the next round, as far as the partition is still ours.
             log.info("offsets not stored", sink=self._sink.name, error=str(error))
-        self._stored |= news
+        else:
+            self._stored |= news
 
     def _tell_lag(self) -> None:
         if time.monotonic() - self._lag_told < _LAG_EVERY:
