@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from streams.local.kafka import tool
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 45
+SECONDS = 60
 
 
 class Demo:
@@ -73,14 +73,31 @@ def alert(demo: Demo, address: str) -> str:
     return demo.until(r"first alert [\d.]+ s after the start: (\S+)").group(1)
 
 
-def eventually(read: Callable[[], str], *wanted: str) -> str:
-    """Call ``read`` until its text has all that is wanted."""
-    deadline = time.monotonic() + 40
-    while True:
-        text = read()
+def printed(command: list[str], environment: dict[str, str], *wanted: str) -> str:
+    """Run ``command`` until its output has all that is ``wanted``, at most 40 s; the output."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    end = threading.Timer(40, process.kill)
+    end.start()
+    text = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        text += line
         if all(part in text for part in wanted):
-            return text
-        assert time.monotonic() < deadline, text[-3000:]
+            break
+    end.cancel()
+    process.kill()
+    process.communicate()
+    assert all(part in text for part in wanted), text[-3000:]
+    return text
+
+
+def test_readme_script_when_run_prints_alerts_and_positions(address: str, alert: str) -> None:
+    script = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert script is not None
+    assert len([line for line in script.group(1).splitlines() if line.strip()]) <= 15
+
+    command = [sys.executable, "-u", "-c", script.group(1)]
+    printed(command, {**os.environ, "GRIDTAPE_KAFKA": address}, "positions {'book'", f"alerts {{'alert_id': '{alert}'")
 
 
 def test_why_when_asked_for_an_alert_prints_the_rule_and_the_input_records(
@@ -101,44 +118,13 @@ def test_why_when_asked_for_an_alert_prints_the_rule_and_the_input_records(
 
 
 def test_kafkas_own_console_consumer_when_read_committed_reads_alerts_and_positions(address: str, alert: str) -> None:
-    def read() -> str:
-        return subprocess.run(
-            [
-                *tool("org.apache.kafka.tools.consumer.ConsoleConsumer"),
-                *("--bootstrap-server", address, "--include", "alerts|positions", "--from-beginning"),
-                *("--isolation-level", "read_committed", "--timeout-ms", "4000"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        ).stdout
-
-    text = eventually(read, f'"alert_id":"{alert}"', '"average_price":"')
-    assert '"marked_by":{"topic":"ticks"' in text
-
-
-def test_readme_script_when_run_prints_alerts_and_positions(address: str, alert: str) -> None:
-    script = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert script is not None
-    assert len([line for line in script.group(1).splitlines() if line.strip()]) <= 15
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", script.group(1)],
-        env={**os.environ, "GRIDTAPE_KAFKA": address},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    seen = set()
-    try:
-        for line in process.stdout:
-            seen.add(line.split(" ", 1)[0])
-            if {"alerts", "positions"} <= seen:
-                break
-    finally:
-        process.kill()
-        process.communicate()
-    assert {"alerts", "positions"} <= seen
+    command = [
+        *tool("org.apache.kafka.tools.consumer.ConsoleConsumer"),
+        *("--bootstrap-server", address, "--include", "alerts|positions", "--from-beginning"),
+        *("--isolation-level", "read_committed"),
+    ]
+    wanted = (f'"alert_id":"{alert}"', '"average_price":"', '"marked_by":{"topic":"ticks"')
+    printed(command, dict(os.environ), *wanted)
 
 
 @pytest.mark.timeout(150)
