@@ -38,6 +38,7 @@ CONNECTORS: dict[str, Topics] = {
 
 SINKS: dict[str, tuple[Topics, Topics]] = {
     "webhook": ((t.alerts,), (t.dead_letters,)),
+    "terminal": ((t.alerts,), (t.dead_letters,)),
     "redis": ((t.alerts, t.orders, t.fills, t.rejections), (t.dead_letters,)),
     "venue": ((t.orders, t.ticks), (t.fills, t.dead_letters)),
     "parquet": ((t.alerts, t.orders, t.fills, t.rejections), (t.dead_letters,)),
@@ -63,9 +64,11 @@ def config(topic: Topic[Any]) -> dict[str, str]:
 
 
 def writers(topic: Topic[Any]) -> list[str]:
-    """Who writes a topic."""
+    """Who writes a topic. The engine keeps the journal and sets poison records aside for every processor."""
+    if topic in (t.journal, t.dead_letters):
+        return ["every processor"] if topic is t.journal else ["every process"]
     found = [f"connectors/{name}" for name, written in CONNECTORS.items() if topic in written]
-    found += [f"processors/{p.name}" for p in PROCESSORS if topic in p.writes or topic in (t.journal, t.dead_letters)]
+    found += [f"processors/{p.name}" for p in PROCESSORS if topic in p.writes]
     found += [f"sinks/{name}" for name, (_, written) in SINKS.items() if topic in written]
     return found + (["operator"] if topic in OPERATOR else [])
 

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="Prometheus metrics over HTTP; 0: none")
     webhook_url: str | None = Field(None, description="where alerts are posted; unset: nowhere")
     webhook_secret_file: Path | None = Field(None, description="file with the webhook's signing secret (whsec_...)")
+    terminal: bool = Field(False, description="print alerts to standard output in `gridtape run sinks`")
     venue: bool = Field(True, description="run the simulated venue in `gridtape run sinks`; false with a real one")
     parquet_dir: Path | None = Field(None, description="where Parquet files are written; unset: none are")
     parquet_topics: list[str] = Field(["alerts", "orders", "fills", "rejections"], description="topics kept as Parquet")

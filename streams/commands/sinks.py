@@ -21,6 +21,7 @@ def build(settings: Settings, names: Sequence[str] = ()) -> list[AnySink]:
     makers: dict[str, tuple[Callable[[], AnySink] | None, str]] = {
         "webhook": (_webhook(settings), "GRIDTAPE_WEBHOOK_URL and GRIDTAPE_WEBHOOK_SECRET_FILE"),
         "redis": (_redis(settings), "GRIDTAPE_REDIS"),
+        "terminal": (_terminal if settings.terminal or "terminal" in names else None, "GRIDTAPE_TERMINAL=true"),
         "venue": (_venue if settings.venue else None, "GRIDTAPE_VENUE=true"),
         "parquet": (_parquet(settings), "GRIDTAPE_PARQUET_DIR"),
     }
@@ -69,6 +70,12 @@ def _redis(settings: Settings) -> Callable[[], AnySink] | None:
         return RedisStreams(RedisConfig(url=url))
 
     return make
+
+
+def _terminal() -> AnySink:
+    from sinks.terminal import Terminal
+
+    return Terminal()
 
 
 def _venue() -> AnySink:

@@ -36,12 +36,16 @@ def test_sinks_when_everything_is_set_are_all(tmp_path: Path) -> None:
     assert names(chosen) == ["webhook", "redis", "venue", "parquet"]
 
 
+def test_terminal_when_named_is_run_without_a_setting() -> None:
+    assert names(build(settings(), ["terminal"])) == ["terminal"]
+
+
 def test_sinks_when_one_is_named_are_that_one() -> None:
     assert names(build(settings(redis="redis://127.0.0.1:1"), ["redis"])) == ["redis"]
 
 
 def test_sinks_when_a_name_is_unknown_say_which_there_are() -> None:
-    with pytest.raises(SettingsError, match="no sink email; there are webhook, redis, venue, parquet"):
+    with pytest.raises(SettingsError, match="no sink email; there are webhook, redis, terminal, venue, parquet"):
         build(settings(), ["email"])
 
 
