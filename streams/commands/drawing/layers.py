@@ -72,7 +72,8 @@ def _ranks(graph: Graph) -> dict[str, int]:
             ranks[name] = max((rank(source) + 1 for source in before[name]), default=0)
         return ranks[name]
 
-    bottom = max(rank(name) for name in graph.nodes)
+    # below everything else: what a sink sends back must have a way up
+    bottom = max(rank(name) for name, node in graph.nodes.items() if node.kind is not Kind.SINK) + 1
     for name, node in graph.nodes.items():
         if node.kind is Kind.SINK:
             ranks[name] = bottom

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.wording import number
+from schemas import topics
+from schemas.base import Coordinates
+from schemas.dead_letters import DeadLetter
+from schemas.topics import Topic
+from streams.commands.describe import describe, moment, plain
+
+
+@given(st.text())
+def test_plain_when_text_is_any_gives_one_printable_line(text: str):
+    shown = plain(text)
+
+    assert shown == "" or shown.isprintable()
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
+def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, memory_day):
+    if topic is topics.dead_letters:
+        at = Coordinates(topic="ticks", partition=1, offset=7)
+        letter = DeadLetter(
+            letter_id="l",
+            application="positions",
+            reason="no JSON",
+            at=at,
+            raw=b"{",
+            size=1,
+            event_time=memory_day.now,
+            receive_time=memory_day.now,
+        )
+        assert describe(letter) == "positions gave up on ticks[1]@7: no JSON (1 bytes)"
+        return
+    if topic is topics.control:
+        from streams.control import kill_switch
+
+        _, _, switch = kill_switch("book:oil-desk", True, "drill", "ann", memory_day.now)
+        assert describe(switch) == f"kill switch book:oil-desk engaged by ann: drill (version {memory_day.now})"
+        return
+    records = memory_day.driver.records(topic)
+
+    assert records, "the day has at least one of each"
+    for record in records:
+        words = describe(record)
+        assert words.strip() == words != ""
+        assert words.isprintable()
+
+
+def test_describe_when_position_is_live_shows_quantity_times_mark_with_unit(memory_day):
+    held = memory_day.driver.latest(topics.positions)["oil-desk|WTI"]
+
+    assert describe(held).startswith("oil-desk WTI 12 000 bbl × 110 = 1 320 000 USD; average 70.1, realised 0 USD")
+
+
+def test_describe_when_position_is_unknown_shows_no_number_for_its_mark(memory_day):
+    held = memory_day.driver.latest(topics.positions)["gas-desk|HENRY-HUB"]
+
+    words = describe(held)
+    assert "mark unknown" in words
+    assert number(7.512) not in words
+
+
+def test_describe_when_telemetry_has_bad_quality_and_no_value_says_both(memory_day):
+    sample = next(r for r in memory_day.driver.records(topics.telemetry) if r.device == "gas-1")
+
+    assert describe(sample).startswith("gas-1/temperature = no value, bad")
+
+
+def test_moment_when_given_micros_is_utc_to_the_millisecond():
+    assert moment(1_795_262_403_250_999) == "2026-11-21 12:00:03.250Z"
