@@ -64,7 +64,7 @@ class Follower:
                 raise classify(KafkaException(error), "following the topics")
             topic = self._topics[message.topic() or ""]
             if topic.compacted and self._past is not None:
-                self._seen.add((message.topic() or "", message.key() or b""))  # type: ignore[arg-type]
+                self._seen.add((message.topic() or "", message.key() or b""))
             yield from self._decoded(topic, message)
         if self._past is not None:
             yield from self._older(self._past)
@@ -107,7 +107,7 @@ class Follower:
         except (msgspec.MsgspecError, ValueError, TypeError):
             return  # not for a screen: whoever processes it sends it to the dead letters
         text = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key or ""
-        yield topic, text, record, cloudevents.read(message.headers()).get("ce_source", "")
+        yield topic, text, record, cloudevents.read(_headers(message)).get("ce_source", "")
 
     def _places(self, cluster: Cluster, timeout: float) -> list[Place]:
         try:
@@ -120,3 +120,8 @@ class Follower:
                 "is the prefix (GRIDTAPE_TOPIC_PREFIX) right? `gridtape doctor` shows more."
             )
         return [(name, partition) for name in self._topics for partition in present[name].partitions]
+
+
+def _headers(message: Message) -> list[tuple[str, str | bytes | None]]:
+    found = message.headers() or []
+    return list(found.items()) if isinstance(found, dict) else found

@@ -52,6 +52,7 @@ class Ledger:
             enable_partition_eof=True,
             auto_offset_reset="error",
             queued_min_messages=1,
+            fetch_wait_max_ms=10,  # a new place to read waits for the answer about the old one
             fetch_message_max_bytes=262_144,
         )
 

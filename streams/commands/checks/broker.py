@@ -45,7 +45,7 @@ def listening_admin(cluster: Cluster) -> tuple[AdminClient, Ear]:
 def reach(cluster: Cluster, admin: AdminClient, timeout: float) -> DescribeClusterResult | Finding:
     """The cluster's description, or the finding that it does not answer."""
     try:
-        return admin.describe_cluster(request_timeout=timeout).result(timeout=timeout + 5)
+        found: DescribeClusterResult = admin.describe_cluster(request_timeout=timeout).result(timeout=timeout + 5)
     except (KafkaException, TimeoutError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
         return fail(
@@ -54,6 +54,7 @@ def reach(cluster: Cluster, admin: AdminClient, timeout: float) -> DescribeClust
             "GRIDTAPE_KAFKA_CONFIG name a file with the client's security settings? `gridtape kafka` starts a broker "
             "on this machine.",
         )
+    return found
 
 
 def generation(requests: Requests) -> str:

@@ -55,7 +55,7 @@ def groups() -> dict[str, tuple[Any, ...]]:
 
 
 def ends_of(cluster: Cluster, admin: AdminClient, names: Iterable[str], timeout: float) -> dict[Place, Ends]:
-    """The ends of every partition of those topics (without prefix) that exist. Raises KafkaException."""
+    """The ends of every partition of those topics (without prefix) that has a leader. Raises KafkaException."""
     present = admin.list_topics(timeout=timeout).topics
     asked = [
         TopicPartition(name, partition)
@@ -70,10 +70,14 @@ def ends_of(cluster: Cluster, admin: AdminClient, names: Iterable[str], timeout:
     stable = admin.list_offsets(
         dict.fromkeys(asked, _LATEST), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout
     )
-    return {
-        (tp.topic, tp.partition): Ends(low[tp].result().offset, stable[tp].result().offset, high[tp].result().offset)
-        for tp in asked
-    }
+    found: dict[Place, Ends] = {}
+    for tp in asked:
+        try:
+            offsets = [answer[tp].result().offset for answer in (low, stable, high)]
+        except KafkaException:
+            continue  # no broker leads it: told with the topics
+        found[tp.topic, tp.partition] = Ends(*offsets)
+    return found
 
 
 def examine(

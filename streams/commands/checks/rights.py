@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
@@ -16,6 +17,8 @@ from streams.engine.layout import changelog_of
 
 _PROBE = "doctor"
 """Transactional id that is initialised to see whether that works; nothing is written with it."""
+_UNHEARD = logging.Logger("gridtape.doctor.unheard", logging.CRITICAL + 1)
+"""For librdkafka's own complaint about what the finding says in words."""
 
 
 def examine(cluster: Cluster, admin: AdminClient, found: DescribeClusterResult, timeout: float) -> list[Finding]:
@@ -121,7 +124,7 @@ def _transactions(cluster: Cluster, timeout: float) -> list[Finding]:
     """The broker tells nobody what a principal may do with a transactional id, so one is tried."""
     name = cluster.named(_PROBE)
     settings = {"transactional.id": name, "transaction.timeout.ms": 1_000, "message.timeout.ms": 1_000, "log_level": 0}
-    producer = Producer({**cluster.common, **settings})
+    producer = Producer({**cluster.common, **settings}, logger=_UNHEARD)
     try:
         producer.init_transactions(timeout)
     except KafkaException as error:
