@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from schemas import cloudevents, topics
 from schemas.base import key_of
@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[Topic[Any], str]] = {
     "fills": (topics.fills, "instrument"),
 }
 """Table of the file, its topic, and the field that makes the key."""
+_QUEUED = 10_000
+"""Records that may wait in the client."""
 
 
 class ControlError(Exception):
@@ -40,16 +42,19 @@ def read_file(path: Path, now: int) -> list[Keyed]:
     publication always has the higher version. Raises ControlError with all errors at once.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise ControlError(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ControlError(f"{path} is not TOML: {error}") from error
     errors: list[str] = []
     records: list[Keyed] = []
     for table, rows in document.items():
         if table not in _KINDS:
             errors.append(f"{path}: [[{table}]] is not known; allowed are {', '.join(sorted(_KINDS))}")
+            continue
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            errors.append(f"{path}: {table} must be written as tables, each under a line [[{table}]]")
             continue
         topic, key_field = _KINDS[table]
         for number, row in enumerate(rows):
@@ -70,21 +75,38 @@ def read_file(path: Path, now: int) -> list[Keyed]:
     return records
 
 
-def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int) -> None:
-    """Write records in one transaction, broadcast ones into every partition. Raises ControlError when Kafka refuses."""
+def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, timeout: float = 15.0) -> None:
+    """Write records in one transaction, broadcast ones into every partition.
+
+    Raises ControlError when Kafka refuses, or has not answered after ``timeout`` seconds.
+    """
     producer = cluster.publisher(
         transactional_id=cluster.named(f"control-{socket.gethostname()}-{os.getpid()}"), transaction_timeout_ms=15_000
     )
     try:
-        producer.init_transactions(15)
+        producer.init_transactions(timeout)
         producer.begin_transaction()
         for topic, key, record in records:
             headers = cloudevents.headers(topic.kind, "operator", _event_id(topic, key, record), record.event_time)
+            name, value = cluster.named(topic.name), topic.encode(record)
             for place in _places(topic, partitions):
-                producer.produce(cluster.named(topic.name), topic.encode(record), key.encode(), place, headers=headers)
-        producer.commit_transaction(15)
+                if len(producer) > _QUEUED:
+                    producer.flush(timeout)
+                producer.produce(name, value, key.encode(), place, headers=headers)
+        producer.commit_transaction(timeout)
     except KafkaException as error:
-        raise ControlError(f"Kafka at {cluster.bootstrap} did not take it: {error.args[0].str()}") from error
+        _give_up(producer)
+        raise ControlError(
+            f"Kafka at {cluster.bootstrap} did not take it, nothing was published: {error.args[0].str()}"
+        ) from error
+
+
+def _give_up(producer: Producer) -> None:
+    """Abort, so that nobody who reads committed records has to wait for the transaction's timeout."""
+    try:
+        producer.abort_transaction(5)
+    except KafkaException:
+        producer.purge()  # there was none to abort, or the broker is away: then the timeout must do
 
 
 def kill_switch(scope: str, engaged: bool, reason: str, actor: str, now: int) -> Keyed:

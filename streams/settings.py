@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas import topics
 from streams.engine.cluster import Cluster
 
 PARTITIONS = 4
@@ -26,7 +27,12 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Where the services are and how much of them to use."""
 
-    model_config = SettingsConfigDict(env_prefix="GRIDTAPE_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDTAPE_",
+        env_file=".env",
+        env_ignore_empty=True,  # as docker-compose.yml passes what is not set
+        extra="ignore",
+    )
 
     kafka: str | None = Field(
         None, description="host:port[,host:port] of your own Kafka; unset: a local one is started"
@@ -51,16 +57,29 @@ class Settings(BaseSettings):
     terminal: bool = Field(False, description="print alerts to standard output in `gridtape run sinks`")
     venue: bool = Field(True, description="run the simulated venue in `gridtape run sinks`; false with a real one")
     parquet_dir: Path | None = Field(None, description="where Parquet files are written; unset: none are")
-    parquet_topics: list[str] = Field(["alerts", "orders", "fills", "rejections"], description="topics kept as Parquet")
+    parquet_topics: Annotated[list[str], NoDecode] = Field(
+        ["alerts", "orders", "fills", "rejections"], description="topics kept as Parquet, with commas between"
+    )
 
     @field_validator("kafka", "mqtt")
     @classmethod
     def _addresses(cls, value: str | None) -> str | None:
-        for address in (value or "").split(",") if value else []:
+        if value is None:
+            return None
+        addresses = [address.strip() for address in value.split(",")]
+        for address in addresses:
             host, _, port = address.rpartition(":")
-            if not host or not port.isdigit():
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise ValueError(f"{address!r} is no address; expected host:port")
-        return value
+        return ",".join(addresses)
+
+    @field_validator("parquet_topics", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if unknown := sorted(set(names) - topics.BY_NAME.keys()):
+            raise ValueError(f"no topic {', '.join(unknown)}; there are {', '.join(sorted(topics.BY_NAME))}")
+        return names
 
     @classmethod
     def load(cls, **given: Any) -> Settings:
@@ -87,11 +106,9 @@ class Settings(BaseSettings):
         if self.kafka_config is None:
             return {}
         try:
-            lines = self.kafka_config.read_text().splitlines()
-        except OSError as error:
-            raise SettingsError(
-                f"GRIDTAPE_KAFKA_CONFIG: {self.kafka_config} cannot be read: {error.strerror}"
-            ) from error
+            lines = self.kafka_config.read_bytes().decode().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"GRIDTAPE_KAFKA_CONFIG: {self.kafka_config} cannot be read: {error}") from error
         found: dict[str, str] = {}
         for number, line in enumerate(lines, 1):
             text = line.strip()

@@ -1,81 +1,121 @@
-"""What people publish: checked whole before anything is written."""
+"""Files that people publish: every error at once, nothing half."""
 
 from __future__ import annotations
 
-from importlib import resources
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas import topics
 from streams import control
 
 NOW = 1_795_000_000_000_000
-LIMIT = """
+GOOD = """
+[[instruments]]
+instrument = "WTI"
+name = "Crude oil"
+currency = "USD"
+unit = "[bbl_us]"
+lot_size = "1000"
+max_order_quantity = "5000"
+venue = "REPLAY"
+
 [[limits]]
-limit_id = "l"
-book = "b"
+limit_id = "oil-gross"
+book = "oil-desk"
 measure = "gross"
 currency = "USD"
-soft = 1.0
-hard = 2.0
+soft = 1000000
+hard = 1200000.0
+version = 3
+
+[[control]]
+scope = "book:oil-desk"
+engaged = false
+reason = "opened"
+actor = "ops"
 """
 
 
-def test_file_when_good_gives_records_with_version_and_times(tmp_path: Path) -> None:
-    file = tmp_path / "desk.toml"
-    file.write_text(LIMIT)
-
-    ((topic, key, limit),) = control.read_file(file, NOW)
-    assert (topic, key) == (topics.limits, "l")
-    assert (limit.version, limit.event_time, limit.receive_time) == (NOW, NOW, NOW)
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "reference.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
 
 
-def test_file_when_several_things_are_wrong_names_each_and_gives_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "desk.toml"
-    file.write_text(LIMIT + LIMIT.replace("2.0", "0.5") + LIMIT.replace("gross", "vega") + "\n[[bogus]]\na = 1\n")
+def test_file_when_good_becomes_records_with_keys_times_and_versions(tmp_path):
+    records = control.read_file(written(tmp_path, GOOD), NOW)
+    assert [(topic.name, key) for topic, key, _ in records] == [
+        ("instruments", "WTI"),
+        ("limits", "oil-gross"),
+        ("control", "book:oil-desk"),
+    ]
+    instrument, limit, switch = (record for _, _, record in records)
+    assert instrument.lot_size == Decimal("1000")
+    assert {record.event_time for _, _, record in records} == {NOW}
+    assert (limit.version, switch.version) == (3, NOW)
+    for topic, _, record in records:
+        assert topic.decode(topic.encode(record)) == record
 
+
+def test_file_when_several_things_are_wrong_tells_all_of_them_and_gives_nothing(tmp_path):
+    bad = GOOD.replace('currency = "USD"\nunit', 'currency = "dollars"\nunit').replace("hard =", "hardest =")
     with pytest.raises(control.ControlError) as caught:
-        control.read_file(file, NOW)
+        control.read_file(written(tmp_path, bad + "\n[[rulez]]\nname = 1\n"), NOW)
     text = str(caught.value)
-    assert "limits[1]" in text
-    assert "hard must not be below soft" in text
-    assert "limits[2]" in text
-    assert "vega" in text
-    assert "[[bogus]] is not known; allowed are control, fills, instruments, limits, rules" in text
+    assert "instruments[0]: " in text
+    assert "$.currency" in text
+    assert "limits[0]: " in text
+    assert "`hard`" in text
+    assert "[[rulez]] is not known; allowed are control, fills, instruments, limits, rules" in text
+    assert text.startswith("nothing was published:")
 
 
-def test_file_when_a_key_is_misspelt_names_it_and_what_is_allowed(tmp_path: Path) -> None:
-    file = tmp_path / "desk.toml"
-    file.write_text(LIMIT + "hysteressis = 0.1\n")
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[[limits]", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        ("limits = 5", r"each under a line \[\[limits\]\]"),
+        ("[limits]\nlimit_id = 'a'", r"each under a line \[\[limits\]\]"),
+        ("limits = [1]", r"each under a line \[\[limits\]\]"),
+        (GOOD.replace("1200000.0", "nan"), "hard"),
+        (GOOD.replace("1200000.0", "inf"), "hard"),
+        (GOOD.replace('scope = "book', 'scop = "book'), "scope"),
+        (GOOD.replace('actor = "ops"', 'actor = "ops"\nactr = "x"'), "unknown actr; allowed are scope"),
+    ],
+)
+def test_file_when_bad_is_refused_with_what_is_wrong(tmp_path, content, says):
+    path = written(tmp_path, content)
+    with pytest.raises(control.ControlError, match=says) as caught:
+        control.read_file(path, NOW)
+    assert str(path) in str(caught.value)
 
-    with pytest.raises(control.ControlError, match=r"unknown hysteressis; allowed are .*hysteresis"):
-        control.read_file(file, NOW)
+
+def test_file_when_missing_is_named(tmp_path):
+    with pytest.raises(control.ControlError, match=r"nowhere\.toml cannot be read: No such file"):
+        control.read_file(tmp_path / "nowhere.toml", NOW)
 
 
-@pytest.mark.parametrize("table", ["limits", "[limits]\nlimit_id = 'l'", "limits = 3", "limits = [3]"])
-def test_file_when_no_list_of_tables_is_refused_in_words(tmp_path: Path, table: str) -> None:
-    file = tmp_path / "desk.toml"
-    file.write_text(table)
-
-    with pytest.raises(control.ControlError, match=r"desk\.toml"):
-        control.read_file(file, NOW)
-
-
-def test_file_when_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(control.ControlError, match=r"nothing\.toml cannot be read"):
-        control.read_file(tmp_path / "nothing.toml", NOW)
+@given(st.binary(max_size=200))
+def test_file_when_it_is_anything_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "any.toml"
+    path.write_bytes(content)
+    with suppress(control.ControlError):
+        assert isinstance(control.read_file(path, NOW), list)
 
 
-def test_kill_switch_when_the_scope_is_unknown_says_what_is_allowed() -> None:
+def test_switch_when_made_can_be_read_back():
+    topic, key, record = control.kill_switch("book:oil-desk", True, "limit", "risk", NOW)
+    assert (topic, key) == (topics.control, "book:oil-desk")
+    assert topics.control.decode(topics.control.encode(record)) == record
+
+
+@pytest.mark.parametrize("scope", ["", "desk", "book:", "all books"])
+def test_switch_when_its_scope_is_unknown_is_refused(scope):
     with pytest.raises(control.ControlError, match="scope"):
-        control.kill_switch("everything", True, "why", "me", NOW)
-    _, key, switch = control.kill_switch("book:gas-desk", True, "why", "me", NOW)
-    assert (key, switch.engaged) == ("book:gas-desk", True)
-
-
-def test_scenario_of_the_demo_when_read_is_valid() -> None:
-    with resources.as_file(resources.files("streams.demo") / "scenario.toml") as path:
-        records = control.read_file(path, NOW)
-
-    assert {topic.name for topic, _, _ in records} == {"instruments", "limits", "rules", "control", "fills"}
+        control.kill_switch(scope, True, "limit", "risk", NOW)

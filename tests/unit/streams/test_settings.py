@@ -1,4 +1,4 @@
-"""Settings: all that is wrong at once, each with its name."""
+"""Settings: from the environment, all errors at once, in words that name the variable."""
 
 from __future__ import annotations
 
@@ -6,57 +6,98 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings, SettingsError
+from streams.settings import PARTITIONS, Settings, SettingsError
 
 
-def test_settings_when_several_are_wrong_name_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRIDTAPE_KAFKA", "nowhere")
-    monkeypatch.setenv("GRIDTAPE_PARTITIONS", "none")
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch, tmp_path):
+    """No variable and no .env of the machine that runs the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"GRIDTAPE_{name.upper()}", raising=False)
 
+
+def test_settings_when_nothing_is_set_have_defaults(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    settings = Settings.load()
+    assert settings.partitions == PARTITIONS
+    assert settings.data_dir == tmp_path / "data" / "gridtape"
+    assert settings.kafka is None
+
+
+def test_settings_when_given_win_over_the_environment_and_that_over_the_file(monkeypatch):
+    Path(".env").write_text("GRIDTAPE_PARTITIONS=2\nGRIDTAPE_REPLICATION=2\nGRIDTAPE_METRICS_PORT=9100\nOTHER=x\n")
+    monkeypatch.setenv("GRIDTAPE_REPLICATION", "3")
+    monkeypatch.setenv("GRIDTAPE_METRICS_PORT", "9200")
+    settings = Settings.load(metrics_port=9300, kafka=None)
+    assert (settings.partitions, settings.replication, settings.metrics_port) == (2, 3, 9300)
+
+
+def test_settings_when_several_are_wrong_name_each_with_what_is_allowed(monkeypatch):
+    monkeypatch.setenv("GRIDTAPE_PARTITIONS", "0")
+    monkeypatch.setenv("GRIDTAPE_TOPIC_PREFIX", "a_b")
+    monkeypatch.setenv("GRIDTAPE_METRICS_PORT", "http")
+    monkeypatch.setenv("GRIDTAPE_PARQUET_TOPICS", "alerts,allerts")
     with pytest.raises(SettingsError) as caught:
         Settings.load()
-    assert "GRIDTAPE_KAFKA" in str(caught.value)
-    assert "'nowhere' is no address; expected host:port" in str(caught.value)
-    assert "GRIDTAPE_PARTITIONS" in str(caught.value)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "GRIDTAPE_TOPIC_PREFIX",
+        "GRIDTAPE_PARTITIONS",
+        "GRIDTAPE_METRICS_PORT",
+        "GRIDTAPE_PARQUET_TOPICS",
+    ]
+    assert "no topic allerts; there are alerts, control" in lines[4]
 
 
-def test_kafka_when_it_is_not_named_says_how_to_name_or_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GRIDTAPE_KAFKA", raising=False)
-
-    with pytest.raises(SettingsError, match=r"GRIDTAPE_KAFKA=host:port.*gridtape kafka"):
-        Settings(_env_file=None).cluster()
-
-
-def test_given_value_when_the_environment_has_another_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRIDTAPE_KAFKA", "a:1")
-
-    assert Settings.load(kafka="b:2").cluster().bootstrap == "b:2"
-    assert Settings.load(kafka=None).cluster().bootstrap == "a:1"
+@pytest.mark.parametrize("address", ["localhost", ":9092", "host:", "host:port", "host:0", "host:70000", "a:1,,b:2"])
+def test_settings_when_an_address_is_none_says_which(monkeypatch, address):
+    monkeypatch.setenv("GRIDTAPE_KAFKA", address)
+    with pytest.raises(SettingsError, match=r"GRIDTAPE_KAFKA: .* is no address; expected host:port"):
+        Settings.load()
 
 
-def test_client_properties_when_given_reach_every_client(tmp_path: Path) -> None:
+def test_settings_when_addresses_are_spaced_and_ipv6_are_taken(monkeypatch):
+    monkeypatch.setenv("GRIDTAPE_KAFKA", "a:9092, [::1]:9093")
+    assert Settings.load().cluster().bootstrap == "a:9092,[::1]:9093"
+
+
+def test_settings_when_a_variable_is_empty_take_it_as_unset(monkeypatch):
+    monkeypatch.setenv("GRIDTAPE_KAFKA", "")
+    monkeypatch.setenv("GRIDTAPE_PARTITIONS", "")
+    assert Settings.load().kafka is None
+
+
+def test_settings_when_a_list_is_set_split_it_at_commas(monkeypatch):
+    monkeypatch.setenv("GRIDTAPE_PARQUET_TOPICS", "alerts, fills")
+    assert Settings.load().parquet_topics == ["alerts", "fills"]
+
+
+def test_cluster_when_no_kafka_is_named_says_how_to_name_one():
+    with pytest.raises(SettingsError, match="GRIDTAPE_KAFKA=host:port"):
+        Settings.load().cluster()
+
+
+def test_cluster_when_a_properties_file_is_named_reads_it(tmp_path):
     file = tmp_path / "client.properties"
-    file.write_text("# TLS\nsecurity.protocol = SSL\n\nssl.ca.location=/etc/ca.pem\n")
-
-    common = Settings.load(kafka="a:1", kafka_config=file).cluster().common
-    assert common["security.protocol"] == "SSL"
-    assert common["ssl.ca.location"] == "/etc/ca.pem"
+    file.write_text("# how to log in\n\nsecurity.protocol = SASL_SSL\nsasl.password=a=b\n")
+    cluster = Settings.load(kafka="h:1", kafka_config=file, topic_prefix="desk").cluster()
+    assert cluster.security == {"security.protocol": "SASL_SSL", "sasl.password": "a=b"}
+    assert cluster.named("ticks") == "desk-ticks"
+    assert cluster.bare("desk-ticks") == "ticks"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("nonsense\n", r":1: 'nonsense' is no name=value line"), (None, "cannot be read")]
+    ("content", "says"),
+    [(b"security.protocol", r"client.properties:1: 'security.protocol' is no name=value line"), (b"\xff", "utf-8")],
 )
-def test_client_properties_when_unusable_name_file_and_line(tmp_path: Path, text: str | None, words: str) -> None:
+def test_cluster_when_the_properties_file_is_bad_names_it(tmp_path, content, says):
     file = tmp_path / "client.properties"
-    if text is not None:
-        file.write_text(text)
-
-    with pytest.raises(SettingsError, match=words):
-        Settings.load(kafka="a:1", kafka_config=file).cluster()
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=says):
+        Settings.load(kafka="h:1", kafka_config=file).cluster()
 
 
-def test_prefix_when_set_names_topics_and_is_taken_off_again() -> None:
-    cluster = Settings.load(kafka="a:1", topic_prefix="desk").cluster()
-
-    assert cluster.named("ticks") == "desk-ticks"
-    assert cluster.bare("desk-ticks") == "ticks"
+def test_cluster_when_the_properties_file_is_missing_names_it(tmp_path):
+    with pytest.raises(SettingsError, match=r"GRIDTAPE_KAFKA_CONFIG: .*nowhere cannot be read"):
+        Settings.load(kafka="h:1", kafka_config=tmp_path / "nowhere").cluster()
