@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from prometheus_client import REGISTRY
 
+from processors.processor import Processor
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.partitions import partition_of
@@ -110,9 +111,11 @@ class Field:
     # --- workers -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def running(self, slot: int = 0, options: Options = app.QUICK) -> Iterator[Outcome]:
+    def running(
+        self, slot: int = 0, options: Options = app.QUICK, processor: type[Processor] = app.Counting
+    ) -> Iterator[Outcome]:
         """A worker in a thread, stopped at the end. Its failure is raised there, unless the test has taken it."""
-        outcome = Outcome(app.worker(self.cluster, slot, options))
+        outcome = Outcome(app.worker(self.cluster, slot, options, processor))
         outcome.thread.start()
         try:
             yield outcome

@@ -153,15 +153,34 @@ class Counting(Processor):
                 out.append(alarms, hit.key, count, event_id=f"{hit.key}-{total.n}")
 
 
+class Waking(Processor):
+    """Raises an alarm when a key has been silent for as long as its last amount says, in microseconds of wall clock."""
+
+    name = "waking"
+    reads = (hits,)  # type: ignore[assignment]
+    writes = (alarms,)  # type: ignore[assignment]
+    fired = State(int)
+
+    def on_batch(self, batch: Batch, out: Emitter) -> None:
+        for hit in batch.values:
+            self.timers.at_wall(hit.key, hit.event_time + hit.amount)
+
+    def on_time(self, key: str, now: int, out: Emitter) -> None:
+        n = (self.fired.get(key) or 0) + 1
+        self.fired.put(key, n)
+        out.append(alarms, key, Count(key, n, 0, "silence", now), event_id=f"{key}-{n}")
+
+
 def specs(partitions: int = PARTITIONS) -> list[TopicSpec]:
     """The application's topics."""
     found = [TopicSpec(topic.name, partitions, {"cleanup.policy": "delete"}) for topic in TOPICS]
-    return [*found, TopicSpec(changelog_of(Counting.name), partitions, {"cleanup.policy": "compact"})]
+    compact = {"cleanup.policy": "compact"}
+    return found + [TopicSpec(changelog_of(p.name), partitions, compact) for p in (Counting, Waking)]
 
 
-def worker(cluster: Cluster, slot: int = 0, options: Options = QUICK) -> Worker:
-    """A worker of the application."""
-    return Worker(cluster, Counting, Words(), partitions=PARTITIONS, slot=slot, options=options)
+def worker(cluster: Cluster, slot: int = 0, options: Options = QUICK, processor: type[Processor] = Counting) -> Worker:
+    """A worker of an application."""
+    return Worker(cluster, processor, Words(), partitions=PARTITIONS, slot=slot, options=options)
 
 
 def main(bootstrap: str, prefix: str, slot: str) -> None:
