@@ -20,7 +20,12 @@ from streams.engine.task import Task
 Place = tuple[str, int]
 """Topic (as named on the cluster) and partition."""
 
-_LEADERLESS = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_LEADERLESS = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,  # a broker that has just started knows less than what it told
+    KafkaError.FENCED_LEADER_EPOCH,
+}
 
 log = structlog.get_logger(__name__)
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -29,7 +34,7 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
     """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster).
 
-    A partition that is between two leaders, as each is right after its creation, is asked again until ``timeout``
+    A partition that is between two leaders, as each is right after its creation or a broker's start, is asked again until ``timeout``
     seconds have passed. Raises EngineError.
     """
     asked = [TopicPartition(topic, partition) for topic, partition in partitions]
@@ -160,7 +165,7 @@ class Restoration:
                 enable_partition_eof=True,
                 auto_offset_reset="error",
                 fetch_message_max_bytes=4 << 20,
-                queued_max_messages_kbytes=65_536,
+                queued_max_messages_kbytes=16_384,
                 fetch_wait_max_ms=10,  # the end is only known by an answer that holds nothing
             )
         return self._consumer
