@@ -34,8 +34,8 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
     """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster).
 
-    A partition that is between two leaders, as each is right after its creation or a broker's start, is asked again until ``timeout``
-    seconds have passed. Raises EngineError.
+    A partition that is between two leaders, as each is right after its creation or a broker's start, is asked again
+    until ``timeout`` seconds have passed. Raises EngineError.
     """
     asked = [TopicPartition(topic, partition) for topic, partition in partitions]
     if not asked:

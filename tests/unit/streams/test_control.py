@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_file_when_several_things_are_wrong_tells_all_of_them_and_gives_nothing(
         ("limits = 5", r"each under a line \[\[limits\]\]"),
         ("[limits]\nlimit_id = 'a'", r"each under a line \[\[limits\]\]"),
         ("limits = [1]", r"each under a line \[\[limits\]\]"),
+        (GOOD.replace("1200000.0", "1.0"), "hard must not be below soft"),
         (GOOD.replace("1200000.0", "nan"), "hard"),
         (GOOD.replace("1200000.0", "inf"), "hard"),
         (GOOD.replace('scope = "book', 'scop = "book'), "scope"),
@@ -119,3 +121,9 @@ def test_switch_when_made_can_be_read_back():
 def test_switch_when_its_scope_is_unknown_is_refused(scope):
     with pytest.raises(control.ControlError, match="scope"):
         control.kill_switch(scope, True, "limit", "risk", NOW)
+
+
+def test_scenario_of_the_demo_when_read_is_valid():
+    with resources.as_file(resources.files("streams.demo") / "scenario.toml") as path:
+        records = control.read_file(path, NOW)
+    assert {topic.name for topic, _, _ in records} == {"instruments", "limits", "rules", "control", "fills"}

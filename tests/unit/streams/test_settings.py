@@ -83,6 +83,7 @@ def test_cluster_when_a_properties_file_is_named_reads_it(tmp_path):
     file.write_text("# how to log in\n\nsecurity.protocol = SASL_SSL\nsasl.password=a=b\n")
     cluster = Settings.load(kafka="h:1", kafka_config=file, topic_prefix="desk").cluster()
     assert cluster.security == {"security.protocol": "SASL_SSL", "sasl.password": "a=b"}
+    assert cluster.security.items() <= cluster.common.items(), "every client logs in"
     assert cluster.named("ticks") == "desk-ticks"
     assert cluster.bare("desk-ticks") == "ticks"
 
