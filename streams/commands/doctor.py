@@ -15,6 +15,7 @@ from streams.commands.checks import broker, clocks, lag, layout, letters, rights
 from streams.commands.checks.finding import Finding, Level, warn
 from streams.commands.errors import CommandError
 from streams.commands.ledger import Place
+from streams.commands.quiet import quiet
 from streams.engine.cluster import Cluster
 from streams.engine.errors import EngineError
 from streams.engine.layout import TopicSpec
@@ -30,6 +31,7 @@ def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10
     Nothing of the user's is changed: a topic of the doctor's own is made and deleted to read the brokers' clocks.
     ``timeout``: seconds for one answer of Kafka. Raises nothing: what cannot be examined is a finding.
     """
+    cluster = quiet(cluster)
     admin, ear = broker.listening_admin(cluster)
     found = broker.reach(cluster, admin, timeout)
     if not isinstance(found, DescribeClusterResult):

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas import cloudevents, topics
 from schemas.topics import Topic
 from streams.commands.errors import CommandError
+from streams.commands.quiet import quiet
 from streams.engine.cluster import Cluster
 from streams.engine.errors import classify
 from streams.engine.restore import bounds
@@ -32,6 +33,7 @@ class Follower:
 
     def __init__(self, cluster: Cluster, *, tail: int = 0, timeout: float = 15.0) -> None:
         """``tail``: records per partition from before now. Raises EngineError or CommandError when Kafka lacks them."""
+        cluster = quiet(cluster)
         self._topics = {cluster.named(t.name): t for t in topics.ALL if t is not topics.journal}
         self._consumer = cluster.reader("screen", fetch_wait_max_ms=50)
         ends = bounds(cluster, self._places(cluster, timeout), timeout)

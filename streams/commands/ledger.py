@@ -15,6 +15,7 @@ from schemas import topics
 from schemas.base import Coordinates, Record
 from schemas.topics import Topic
 from streams.commands.errors import CommandError
+from streams.commands.quiet import quiet
 from streams.engine.cluster import Cluster
 from streams.engine.errors import classify
 
@@ -44,7 +45,7 @@ class Ledger:
     """Committed records of one cluster. Use as a context manager; ``timeout`` in seconds for one answer of Kafka."""
 
     def __init__(self, cluster: Cluster, timeout: float = 10.0) -> None:
-        self._cluster = cluster
+        self._cluster = cluster = quiet(cluster)
         self._timeout = timeout
         self._counts: dict[str, int] = {}
         self._consumer: Consumer = cluster.reader(

@@ -30,7 +30,7 @@ def examine(cluster: Cluster, admin: AdminClient, found: DescribeClusterResult, 
     brokers = [node.id for node in found.nodes]
     try:
         with _topic(cluster, admin, brokers, timeout) as topic:
-            settings = {"linger.ms": 0, "message.timeout.ms": int(timeout * 1000), "log_level": 0}
+            settings = {"linger.ms": 0, "message.timeout.ms": int(timeout * 1000)}
             producer = Producer({**cluster.common, **settings})
             return [verdict(broker, *_difference(producer, topic, i, timeout)) for i, broker in enumerate(brokers)]
     except (KafkaException, TimeoutError) as error:

@@ -42,7 +42,7 @@ def fail(what: str, how: str) -> Finding:
 
 def tool(name: str, cluster: Cluster, arguments: str) -> str:
     """Command line of one of Kafka's own tools; a secured cluster needs its client settings too."""
-    security = " --command-config client.properties" if cluster.security else ""
+    security = " --command-config client.properties" if set(cluster.security) - {"log_level"} else ""
     return f"{name}.sh --bootstrap-server {cluster.bootstrap}{security} {arguments}"
 
 

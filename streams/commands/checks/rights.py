@@ -123,7 +123,7 @@ def _groups(cluster: Cluster, admin: AdminClient, timeout: float) -> list[Findin
 def _transactions(cluster: Cluster, timeout: float) -> list[Finding]:
     """The broker tells nobody what a principal may do with a transactional id, so one is tried."""
     name = cluster.named(_PROBE)
-    settings = {"transactional.id": name, "transaction.timeout.ms": 1_000, "message.timeout.ms": 1_000, "log_level": 0}
+    settings = {"transactional.id": name, "transaction.timeout.ms": 1_000, "message.timeout.ms": 1_000}
     producer = Producer({**cluster.common, **settings}, logger=_UNHEARD)
     try:
         producer.init_transactions(timeout)
