@@ -63,7 +63,7 @@ class Session:
                 enable_partition_eof=True,
                 fetch_message_max_bytes=4 << 20,
                 queued_min_messages=200_000,
-                queued_max_messages_kbytes=8_192,
+                queued_max_messages_kbytes=4_096,
                 fetch_wait_max_ms=100,
             )
             self._consumer.subscribe(

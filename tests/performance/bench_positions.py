@@ -44,7 +44,7 @@ BOOKS = 5
 CONSUMER = {
     "fetch_message_max_bytes": 4 << 20,
     "queued_min_messages": 200_000,
-    "queued_max_messages_kbytes": 8_192,
+    "queued_max_messages_kbytes": 4_096,
 }
 """As the engine's own, so that the comparison is with the same consumer without the engine."""
 
