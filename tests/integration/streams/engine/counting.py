@@ -7,6 +7,7 @@ standard input.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import sys
 import threading
@@ -186,7 +187,8 @@ def worker(cluster: Cluster, slot: int = 0, options: Options = QUICK, processor:
 def main(bootstrap: str, prefix: str, slot: str) -> None:
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    run_workers([worker(Cluster(bootstrap, prefix=prefix), int(slot))], stop)
+    slow = dataclasses.replace(QUICK, batch=100)  # so that a kill finds it at work
+    run_workers([worker(Cluster(bootstrap, prefix=prefix), int(slot), slow)], stop)
 
 
 if __name__ == "__main__":

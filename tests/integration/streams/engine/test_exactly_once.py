@@ -69,13 +69,15 @@ def test_worker_when_killed_several_times_loses_and_doubles_nothing(field):
     field.factor(1)
     field.hit(keys=20, each=1000)
     total = 20 * 1000
-    for kill in range(1, 4):
+    killed_in_mid_stream = 0
+    for _ in range(3):
         running = process(field)
-        enough = min(len(field.read(app.counts)) + 1000, total * kill // 4)
+        enough = min(len(field.read(app.counts)) + 100, total)
         field.await_(lambda enough=enough: len(field.read(app.counts)) >= enough, f"{enough} counts")
         running.send_signal(signal.SIGKILL)
         running.wait()
-    assert len(field.read(app.counts)) < total, "it was too fast to be killed in mid-stream"
+        killed_in_mid_stream += len(field.read(app.counts)) < total
+    assert killed_in_mid_stream
     last = process(field)
     try:
         field.check()
