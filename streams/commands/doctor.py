@@ -49,7 +49,7 @@ def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10
         ("the rights", lambda: rights.examine(cluster, admin, found, timeout)),
         ("the clocks", lambda: clocks.examine(cluster, admin, found, timeout)),
         ("open transactions", measure),
-        ("the consumer groups", lambda: lag.examine(cluster, admin, ends, now, timeout) if ends else []),
+        ("the consumer groups", lambda: lag.examine(cluster, admin, now, timeout) if ends else []),
         ("the dead letters", lambda: letters.examine(cluster, now, timeout) if ends else []),
     ]
     findings: list[Finding] = []

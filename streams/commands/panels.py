@@ -128,7 +128,7 @@ def field(board: Board, now: int, rows: int) -> Table:
         gap = board.unknown_sample(device, point)
         sign, style = _QUALITY[sample.quality]
         old = "magenta" if gap else "grey50" if now - sample.receive_time > STALE else ""
-        value = "none" if sample.value is None else f"{price(sample.value)} {unit_name(sample.unit)}".rstrip()
+        value = "none" if sample.value is None else f"{number(sample.value, 5)} {unit_name(sample.unit)}".rstrip()
         age = gap.reason.value if gap else _age(now - sample.receive_time)
         cells = Text(f"{plain(device)}/{plain(point)}", old), Text(plain(value), old), Text(sign, style), Text(age, old)
         table.add_row(*cells)

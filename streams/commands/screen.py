@@ -14,6 +14,7 @@ from rich.text import Text
 
 from processors.wording import number
 from schemas.alerts import Alert, AlertKind, Severity
+from schemas.base import Side
 from schemas.fills import Fill
 from schemas.orders import Order
 from schemas.positions import MarkStatus
@@ -36,7 +37,7 @@ def draw(board: Board, now: int, size: tuple[int, int]) -> RenderableType:
     rest = height - 1 - above - held
     trades = rest - 3 - _clamp(len(board.telemetry), 2, rest // 2 - 3)
     left = min(56, width * 9 // 20)
-    narrow = max(40, min(56, width * 2 // 5))
+    narrow = min(width // 2, max(46, min(56, width * 2 // 5)))
     screen = Layout()
     screen.split_column(
         Layout(_header(board, now, width), size=1),
@@ -85,8 +86,9 @@ def _panel(title: str, body: RenderableType) -> Panel:
 def _header(board: Board, now: int, width: int) -> Text:
     text = Text.assemble(("gridtape", "bold cyan"), ("  " + _clock(now) + "Z", "bold"), no_wrap=True)
     text.append(f"  {board.ticks_per_second(now):,.0f} ticks/s", "green")
+    words = {"telemetry": "samples", "rejections": "refused"}
     names = ("telemetry", "gaps", "alerts", "orders", "fills", "rejections")
-    text.append("".join(f"  {board.counts[name]:,} {name}" for name in names), "grey70")
+    text.append("".join(f"  {board.counts[name]:,} {words.get(name, name)}" for name in names), "grey70")
     if letters := board.counts["dead-letters"]:
         text.append(f"  {letters:,} dead letters", "bold yellow")
     for switch in board.engaged():
@@ -101,11 +103,12 @@ def _alerts(alerts: Iterable[Alert], rows: int, width: int) -> Text:
     left = rows
     for number_, alert in enumerate(sorted(alerts, key=lambda one: one.receive_time, reverse=True)):
         lines = _alert(alert, width, 3 if number_ <= rows // 12 else 1)
-        if len(lines) > left:
+        shown = lines[:left]
+        if len(shown) < min(2, len(lines)):
             break
-        for line in lines:
+        for line in shown:
             text.append_text(line).append("\n")
-        left -= len(lines)
+        left -= len(shown)
     if left == rows:
         return Text("none yet", "grey50")
     text.right_crop(1)
@@ -146,9 +149,10 @@ def _trade(trade: Trade, width: int) -> list[Text]:
     lines = [head]
     match trade:
         case Order():
-            head.append("order   ", "bold cyan").append(f"{what}, limit {price(trade.limit_price)}")
+            sign = "≤" if trade.side is Side.BUY else "≥"
+            head.append("order ", "bold cyan").append(f"{what} {sign} {price(trade.limit_price)}")
         case Fill():
-            head.append("fill    ", "bold green").append(f"{what} at {price(trade.price)}")
+            head.append("fill  ", "bold green").append(f"{what} @ {price(trade.price)}")
         case Rejection():
             head.append("refused ", "bold red").append(what)
             lines += [Text.assemble("  ", (plain(reason), "red")) for reason in trade.reasons]

@@ -199,7 +199,7 @@ def render(explanation: Explanation, console: Console) -> None:
         text.append(f"; {len(refuted)} of the proofs do not hold", "bold red")
     else:
         text.append("; nothing speaks against the decision", "green")
-    console.print(text)
+    console.print(text, soft_wrap=True)
 
 
 def _head(entry: Entry) -> Group:

@@ -80,32 +80,33 @@ def ends_of(cluster: Cluster, admin: AdminClient, names: Iterable[str], timeout:
     return found
 
 
-def examine(
-    cluster: Cluster, admin: AdminClient, ends: Mapping[Place, Ends], now: float, timeout: float
-) -> list[Finding]:
+def examine(cluster: Cluster, admin: AdminClient, now: float, timeout: float) -> list[Finding]:
     """One finding per consumer group. ``now``: seconds since the epoch."""
     findings: list[Finding] = []
+    found: dict[str, tuple[int, dict[Place, int]]] = {}
     described = admin.describe_consumer_groups([cluster.named(name) for name in groups()], request_timeout=timeout)
+    for name, read in groups().items():
+        group = cluster.named(name)
+        asked = ConsumerGroupTopicPartitions(group)
+        try:
+            state = described[group].result()
+            answer = admin.list_consumer_group_offsets([asked], request_timeout=timeout)[group].result()
+        except KafkaException as error:
+            findings.append(warn(f"group {group} cannot be examined: {error.args[0].str()}", "Grant Describe on it."))
+            continue
+        topics = {cluster.named(topic.name) for topic in read}
+        committed = {
+            (tp.topic, tp.partition): tp.offset
+            for tp in answer.topic_partitions or ()
+            if tp.topic in topics and tp.offset >= 0
+        }
+        found[name] = (len(state.members) if state.state is not ConsumerGroupState.EMPTY else 0, committed)
+    # The ends are asked for after the offsets: the other way round, who reads fast would seem to be beyond the end.
+    ends = ends_of(cluster, admin, {topic.name for read in groups().values() for topic in read}, timeout)
     with Ledger(cluster, timeout) as ledger:
-        for name, read in groups().items():
-            group = cluster.named(name)
-            asked = ConsumerGroupTopicPartitions(group)
-            try:
-                state = described[group].result()
-                answer = admin.list_consumer_group_offsets([asked], request_timeout=timeout)[group].result()
-            except KafkaException as error:
-                findings.append(
-                    warn(f"group {group} cannot be examined: {error.args[0].str()}", "Grant Describe on it.")
-                )
-                continue
-            topics = {cluster.named(topic.name) for topic in read}
-            committed = {
-                (tp.topic, tp.partition): tp.offset
-                for tp in answer.topic_partitions or ()
-                if tp.topic in topics and tp.offset >= 0
-            }
-            running = len(state.members) if state.state is not ConsumerGroupState.EMPTY else 0
-            findings += _group(cluster, group, name, running, committed, _behind(ledger, committed, ends, now))
+        for name, (running, committed) in found.items():
+            behind = _behind(ledger, committed, ends, now)
+            findings += _group(cluster, cluster.named(name), name, running, committed, behind)
     return findings
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,3 +269,23 @@ def test_examine_when_broker_is_guarded_and_unsuited_says_every_right_and_settin
     assert "offsets of a stopped group are forgotten after 30 minutes" in warnings
     assert "creates any topic that is named to it" in warnings
     assert "transaction.max.timeout.ms is 5000, below the 12000 that gridtape asks for" in text_of(findings, Level.FAIL)
+
+
+def test_examine_when_records_stream_in_takes_no_fast_group_for_one_beyond_the_end(day):
+    stop = threading.Event()
+
+    def feed() -> None:
+        while not stop.is_set():
+            day.now += 1_000
+            day.tick(110.0)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        findings = lag.examine(day.cluster, day.cluster.admin(), time.time(), 10)
+    finally:
+        stop.set()
+        thread.join(10)
+
+    assert text_of(findings, Level.FAIL) == ""
+    assert "positions: 1 member" in text_of(findings, Level.OK)
