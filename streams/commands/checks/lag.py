@@ -170,9 +170,10 @@ def _group(
     text = ", ".join(
         f"{one.records:,} records ({one.age:.0f} s) of {cluster.bare(topic)}" for topic, one in sorted(waiting.items())
     )
-    if not running:
+    oldest = max(one.age for one in waiting.values())
+    if not running and not (sink and oldest <= SLOW):  # a sink may read without being a member of its group
         return [*findings, warn(f"group {group} does not run, and is behind by {text}", f"Start it: {start}.")]
-    if max(one.age for one in waiting.values()) > SLOW:
+    if oldest > SLOW:
         how = (
             "Run it in more processes (`--slot 1`, up to the number of partitions); the metric "
             "gridtape_engine_commit_seconds shows what takes long."
