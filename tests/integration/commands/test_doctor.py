@@ -277,7 +277,7 @@ def test_examine_when_records_stream_in_takes_no_fast_group_for_one_beyond_the_e
         ends = measured(*arguments)
         day.now += 1_000_000
         for _ in range(5):
-            day.tick(111.0)
+            day.tick(110.0)
         day.until(topics.positions, lambda held: held.event_time == day.now)
         return ends
 
