@@ -12,7 +12,7 @@ from schemas.base import Coordinates
 
 _ID_LENGTH = 200
 _TEXT_LENGTH = 2000
-_SPOKEN = {"Cel": "°C", "MW.h": "MWh", "kW.h": "kWh", "10*6.[Btu_IT]": "MMBtu", "m3": "m³", "m3/h": "m³/h"}
+_SPOKEN = {"1": "", "Cel": "°C", "MW.h": "MWh", "kW.h": "kWh", "10*6.[Btu_IT]": "MMBtu", "m3": "m³", "m3/h": "m³/h"}
 _UCUM_MARKS = re.compile(r"_us\]|_IT\]|[\[\]]")
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._:@/+-]")
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
@@ -77,7 +77,7 @@ def quantity(value: Decimal, unit: str) -> str:
 
 def unit_name(unit: str) -> str:
     """A UCUM code as people write it: ``[bbl_us]`` gives ``bbl``, ``10*6.[Btu_IT]`` gives ``MMBtu``."""
-    return _SPOKEN.get(unit) or _UCUM_MARKS.sub("", unit)
+    return _SPOKEN.get(unit, _UCUM_MARKS.sub("", unit))
 
 
 def clock(micros: int) -> str:
