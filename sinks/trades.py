@@ -32,7 +32,8 @@ from streams.engine.cluster import Cluster
 log = structlog.get_logger(__name__)
 
 _MOST_WAITING = 200
-"""Orders per partition that may wait at once: their offsets must fit into a commit's metadata (4096 bytes)."""
+"""Orders per partition at which no more are read, and messages of one poll: the offsets of twice as many must fit into
+a commit's metadata (4096 bytes)."""
 _IDLE_COMMIT = 1.0
 _TIMEOUT = 10.0
 
@@ -168,7 +169,8 @@ class _Session:
         """Read what is there, decide what can be decided, and commit it."""
         messages = self._consumer.consume(1, 0.05)
         if messages:
-            messages += self._consumer.consume(5000, 0)
+            # No more than may wait: without a tick yet, all of a poll's orders wait, and a commit has to name each.
+            messages += self._consumer.consume(_MOST_WAITING - 1, 0)
         ticks: list[Tick] = []
         for message in messages:
             self._read(message, ticks)
