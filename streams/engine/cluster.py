@@ -8,6 +8,9 @@ from typing import Any
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from streams.engine.bounded import Bounded
+from streams.engine.outside import Clock, Helper, SystemClock
+
 Config = dict[str, Any]
 
 
@@ -17,12 +20,13 @@ class Cluster:
 
     ``bootstrap``: comma-separated host:port. ``security``: librdkafka settings for TLS and SASL (security.protocol,
     ssl.*, sasl.*), passed on as they are. ``prefix``: put before every topic, group and transactional id with a dash,
-    so that tenants can share a cluster.
+    so that tenants can share a cluster. ``clock``: what the engine takes for the time.
     """
 
     bootstrap: str
     security: Config = field(default_factory=dict)
     prefix: str = ""
+    clock: Clock = field(default=SystemClock(), repr=False, compare=False)
 
     def named(self, name: str) -> str:
         """A topic, group or transactional id as it is called on this cluster."""
@@ -41,6 +45,10 @@ class Cluster:
             "log_level": 3,  # its warnings are retries; what fails for good comes back as an error
             **self.security,
         }
+
+    def helper(self, name: str) -> Helper:
+        """A thread for calls that may never return."""
+        return Bounded(name)
 
     def admin(self) -> AdminClient:
         """An admin client."""

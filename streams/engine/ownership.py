@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
-from streams.engine.cluster import Cluster
 from streams.engine.errors import Fatal, classify
 from streams.engine.layout import changelog_of
+from streams.engine.outside import Consumer, Outside
 from streams.engine.ports import TopicPort, Vocabulary
 from streams.engine.restore import Place, Restoration, bounds
 from streams.engine.task import Task
@@ -26,7 +26,7 @@ class Ownership:
     """Owned partitions and their tasks. A task that is not ``running`` decides nothing: its state is being read back,
     or it is reading the broadcast inputs to their present end, so that no decision misses a limit."""
 
-    def __init__(self, cluster: Cluster, processor: type[Any], vocabulary: Vocabulary, timeout: float) -> None:
+    def __init__(self, cluster: Outside, processor: type[Any], vocabulary: Vocabulary, timeout: float) -> None:
         self._cluster = cluster
         self._processor = processor
         self._vocabulary = vocabulary

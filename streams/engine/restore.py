@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from streams.engine import metrics
-from streams.engine.cluster import Cluster
 from streams.engine.errors import Fatal, classify
 from streams.engine.layout import changelog_of
+from streams.engine.outside import Consumer, Outside
 from streams.engine.task import Task
 
 Place = tuple[str, int]
@@ -31,7 +30,7 @@ log = structlog.get_logger(__name__)
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
-def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
+def bounds(cluster: Outside, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
     """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster).
 
     A partition that is between two leaders, as each is right after its creation or a broker's start, is asked again
@@ -41,16 +40,17 @@ def bounds(cluster: Cluster, partitions: Iterable[Place], timeout: float) -> dic
     if not asked:
         return {}
     admin = cluster.admin()
-    deadline = time.monotonic() + timeout
+    clock = cluster.clock
+    deadline = clock.monotonic() + timeout
     while True:
         try:
             low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
             high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout)
             return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
         except KafkaException as error:
-            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+            if error.args[0].code() not in _LEADERLESS or clock.monotonic() > deadline:
                 raise classify(error, "asking for the ends of partitions") from error
-            time.sleep(0.02)
+            clock.sleep(0.02)
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Restoration:
     (by the timeout of the transaction at the latest), otherwise its committed tail would be missed.
     """
 
-    def __init__(self, cluster: Cluster, application: str, timeout: float) -> None:
+    def __init__(self, cluster: Outside, application: str, timeout: float) -> None:
         self._cluster = cluster
         self._topic = cluster.named(changelog_of(application))
         self._application = application

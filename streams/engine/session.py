@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streams.engine import metrics
 from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, classify
 from streams.engine.layout import changelog_of
+from streams.engine.outside import Consumer, Stop
 from streams.engine.ownership import Ownership
 from streams.engine.state import WALL
 from streams.engine.task import Task
@@ -39,12 +38,13 @@ class Session:
         cluster, processor, options = worker.cluster, worker.processor, worker.options
         self._worker = worker
         self._options = options
+        self._clock = worker.clock
         self._application: str = processor.name
         self._changelog = cluster.named(changelog_of(processor.name))
         self._caught_up: dict[tuple[str, int], float] = {}
         self._callback_error: EngineError | None = None
         self._over = False
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
         self._own = Ownership(cluster, processor, worker.vocabulary, options.transaction_timeout)
         self._transactions = Transactions(
@@ -77,10 +77,10 @@ class Session:
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
-    def work(self, stop: threading.Event) -> None:
+    def work(self, stop: Stop) -> None:
         """Poll, process, commit, until ``stop``; then commit what is waiting."""
         while not stop.is_set():
-            self._worker.alive_at = time.monotonic()
+            self._worker.alive_at = self._clock.monotonic()
             try:
                 try:
                     self._step()
@@ -98,12 +98,12 @@ class Session:
         self._own.advance(self._consumer, 0.0 if messages else 0.05)
         if messages:
             self._process(messages)
-        now = time.time_ns() // 1000
+        now = self._clock.time_ns() // 1000
         for _, task in self._own.running():
             task.tick(now)
         if self._due(len(messages)):
             self._commit()
-        if time.monotonic() > self._housekeeping_at:
+        if self._clock.monotonic() > self._housekeeping_at:
             self._keep_house(now)
 
     def _poll(self) -> list[Message]:
@@ -161,7 +161,7 @@ class Session:
         if position >= task.offsets[topic.name]:
             # Over the markers of transactions too, which the broker may delete as it does records.
             task.offsets[topic.name] = position
-            self._caught_up[name, partition] = time.monotonic()
+            self._caught_up[name, partition] = self._clock.monotonic()
             self._own.note(self._consumer, partition, name, position)
 
     def _patience(self) -> float:
@@ -169,16 +169,16 @@ class Session:
             return 0.0
         wait = 0.1
         if any(task.waiting for task in self._own.tasks.values()):
-            wait = max(0.0, self._committed_at + self._interval(drained=True) - time.monotonic())
+            wait = max(0.0, self._committed_at + self._interval(drained=True) - self._clock.monotonic())
         timers = [due for _, task in self._own.running() if (due := task.timers.next_due(WALL)) is not None]
         if timers:
-            wait = min(wait, max(0.0, min(timers) / 1e6 - time.time()))
+            wait = min(wait, max(0.0, min(timers) / 1e6 - self._clock.time_ns() / 1e9))
         return wait
 
     def _due(self, polled: int) -> bool:
         if any(task.urgent for task in self._own.tasks.values()):
             return True
-        since = time.monotonic() - self._committed_at
+        since = self._clock.monotonic() - self._committed_at
         return since >= self._interval(drained=polled < self._options.batch // 10)
 
     def _interval(self, *, drained: bool) -> float:
@@ -192,7 +192,7 @@ class Session:
         pending = [task for task in self._own.tasks.values() if task.waiting]
         if not pending:
             return
-        began = time.perf_counter()
+        began = self._clock.monotonic()
         drained = [(task, *task.drain()) for task in pending]
         offsets = [
             TopicPartition(name, task.partition, task.offsets[topic.name], str(task.commits))
@@ -207,10 +207,10 @@ class Session:
         )
         for task in pending:
             task.committed()
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock.monotonic()
         metrics.commits.labels(self._application).inc()
         metrics.outputs.labels(self._application).inc(sum(len(outputs) for _, outputs, _ in drained))
-        metrics.commit_seconds.labels(self._application).observe(time.perf_counter() - began)
+        metrics.commit_seconds.labels(self._application).observe(self._clock.monotonic() - began)
 
     def _rewind(self, error: Abortable) -> None:
         log.warning(
@@ -220,7 +220,7 @@ class Session:
         self._transactions.abort()
         self._caught_up.clear()
         self._own.rewind(self._consumer)
-        self._committed_at = time.monotonic()
+        self._committed_at = self._clock.monotonic()
 
     # --- tasks come and go: called from within consume() and close() -------------------------------------------
 
@@ -260,7 +260,7 @@ class Session:
     # --- house -------------------------------------------------------------------------------------------------
 
     def _keep_house(self, now: int) -> None:
-        self._housekeeping_at = time.monotonic() + 1.0
+        self._housekeeping_at = self._clock.monotonic() + 1.0
         for partition, task in self._own.tasks.items():
             metrics.state_keys.labels(self._application, partition).set(task.keys)
             for name, topic in self._own.topics.items():
@@ -268,7 +268,7 @@ class Session:
         for partition, task in self._own.running():
             for name, topic in self._own.topics.items():
                 since = self._caught_up.get((name, partition))
-                if since is not None and time.monotonic() - since > self._options.idle_after:
+                if since is not None and self._clock.monotonic() - since > self._options.idle_after:
                     task.idle(topic, now)
         loading = self._own.loading
         metrics.tasks.labels(self._application, self._worker.slot, "running").set(len(self._own.tasks) - loading)
@@ -291,8 +291,8 @@ class Session:
         Who takes it over fences the producer first, the consumer only at its next heartbeat.
         """
         self._over = True
-        deadline = time.monotonic() + 2.5 * self._options.session_timeout / _BEATS
-        while not isinstance(error, Replaced) and time.monotonic() < deadline:
+        deadline = self._clock.monotonic() + 2.5 * self._options.session_timeout / _BEATS
+        while not isinstance(error, Replaced) and self._clock.monotonic() < deadline:
             error = _replaced_among(self._consumer.consume(1, 0.1)) or error
         return error
 

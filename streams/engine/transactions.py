@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from streams.engine.bounded import Bounded
-from streams.engine.cluster import Cluster
 from streams.engine.errors import Abortable, Corrupted, EngineError, Migrated, classify
+from streams.engine.outside import Consumer, Outside, Producer
 from streams.engine.partitions import partition_of
 from streams.engine.ports import Headers, Output
 
@@ -21,22 +19,23 @@ log = structlog.get_logger(__name__)
 class Transactions:
     """A producer with a stable transactional id. Initialising it fences and aborts what a predecessor left open."""
 
-    def __init__(self, cluster: Cluster, transactional_id: str, partitions: int, timeout_ms: int) -> None:
+    def __init__(self, cluster: Outside, transactional_id: str, partitions: int, timeout_ms: int) -> None:
         self._named = cluster.named
+        self._clock = cluster.clock
         self._partitions = partitions
         self._timeout = timeout_ms / 1000
         self._open = False
-        self._bounded = Bounded(f"{transactional_id}-offsets")
+        self._helper = cluster.helper(f"{transactional_id}-offsets")
         doing = f"initialising transactional id {cluster.named(transactional_id)}"
         try:
             self._producer: Producer = self._connect(cluster, transactional_id, timeout_ms)
             self._producer.init_transactions(2 * self._timeout)
         except KafkaException as error:
-            self._bounded.close()
+            self._helper.close()
             raise classify(error, doing) from error
 
     @staticmethod
-    def _connect(cluster: Cluster, transactional_id: str, timeout_ms: int) -> Producer:
+    def _connect(cluster: Outside, transactional_id: str, timeout_ms: int) -> Producer:
         return cluster.publisher(
             transactional_id=cluster.named(transactional_id),
             transaction_timeout_ms=timeout_ms,
@@ -84,7 +83,7 @@ class Transactions:
     def _send(self, offsets: list[TopicPartition], member: Any) -> None:
         send, timeout = self._producer.send_offsets_to_transaction, self._timeout
         try:
-            self._bounded.run(lambda: send(offsets, member, timeout), timeout + 1)
+            self._helper.run(lambda: send(offsets, member, timeout), timeout + 1)
         except TimeoutError:
             raise Corrupted(
                 f"sending offsets to the group's coordinator did not end within {timeout + 1:g} s"
@@ -110,7 +109,7 @@ class Transactions:
                 self._producer.abort_transaction(2.0)
             except KafkaException as error:
                 log.warning("transaction left to its timeout", why=str(error))
-        self._bounded.close()
+        self._helper.close()
         self._producer.purge()
         # Producer.close() would wait without end for a broker that is away: dropping the last reference does not.
         del self._producer
@@ -120,9 +119,9 @@ class Transactions:
             self._producer.produce(topic, value, key, partition, headers=headers)
         except BufferError:
             # The queue is full: let the sender thread empty half of it, then go on.
-            half, deadline = len(self._producer) // 2, time.monotonic() + self._timeout
+            half, deadline = len(self._producer) // 2, self._clock.monotonic() + self._timeout
             while len(self._producer) > half:
-                if time.monotonic() > deadline:
+                if self._clock.monotonic() > deadline:
                     raise Corrupted(f"the producer's queue stayed full for {self._timeout:g} s") from None
                 self._producer.poll(0.05)
             self._producer.produce(topic, value, key, partition, headers=headers)

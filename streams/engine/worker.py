@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from streams.engine import metrics
-from streams.engine.cluster import Cluster
 from streams.engine.errors import Corrupted, Fatal, Migrated, Replaced
+from streams.engine.outside import Outside, Stop
 from streams.engine.ports import Vocabulary
 from streams.engine.session import Session
 
@@ -45,7 +43,7 @@ class Worker:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Outside,
         processor: type[Any],
         vocabulary: Vocabulary,
         *,
@@ -61,7 +59,8 @@ class Worker:
         self.options = options or Options()
         self.identity = f"{self.name}@{socket.gethostname()}-{os.getpid()}"
         """Client id, by which people can tell in the group's description who holds the slot."""
-        self.alive_at = time.monotonic()
+        self.clock = cluster.clock
+        self.alive_at = self.clock.monotonic()
         """When the thread last came round; the watchdog looks at it from outside."""
         self.done = False
         self._replaced_at = -_TWIN_WINDOW
@@ -71,21 +70,21 @@ class Worker:
         """Application and slot."""
         return f"{self.processor.name}-{self.slot}"
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Stop) -> None:
         """Work until ``stop``. Raises Fatal when no retry can help; heals everything else by starting a new session."""
         pause = 0.1
         while not stop.is_set():
-            self.alive_at = began = time.monotonic()
+            self.alive_at = began = self.clock.monotonic()
             try:
                 self._live(stop)
             except (Migrated, Corrupted) as error:
                 verdict = type(error).__name__.lower()
                 metrics.aborts.labels(self.processor.name, verdict).inc()
-                pause = 0.1 if time.monotonic() - began > 30 else min(pause * 2, 5.0)
+                pause = 0.1 if self.clock.monotonic() - began > 30 else min(pause * 2, 5.0)
                 log.warning("starting anew", worker=self.name, verdict=verdict, why=str(error), pause_seconds=pause)
                 stop.wait(pause)
 
-    def _live(self, stop: threading.Event) -> None:
+    def _live(self, stop: Stop) -> None:
         session = Session(self)
         successor = False
         try:
@@ -108,7 +107,7 @@ class Worker:
         Once is no proof: a request that the client sends a second time, as when a broker goes away, replaces a member
         by itself. A twin comes back, and then the one that was there first gives way.
         """
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now - self._replaced_at < _TWIN_WINDOW:
             raise Fatal(
                 f"another process runs slot {self.slot} of {self.processor.name} on this cluster and has taken over: "
