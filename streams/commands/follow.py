@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -70,6 +72,12 @@ class Follower:
             yield from self._decoded(topic, message)
         if self._past is not None:
             yield from self._older(self._past)
+
+    def during(self, seconds: float, stop: threading.Event) -> Iterator[Arrival]:
+        """Records that arrive within ``seconds``, or until ``stop`` is set. Raises EngineError."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not stop.is_set():
+            yield from self.read(left)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -32,12 +32,14 @@ def watch(cluster: Cluster, stop: threading.Event, console: Console) -> None:
     with Follower(cluster, tail=TAIL) as follower:
         if not console.is_terminal:
             while not stop.is_set():
-                _fill(board, follower, stop, 1.0)
+                for topic, _, record, _ in follower.during(1.0, stop):
+                    board.take(topic, record)
                 console.print(plain_line(board), soft_wrap=True, highlight=False, markup=False)
             return
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while not stop.is_set():
-                _fill(board, follower, stop, 1 / FRAMES)
+                for topic, _, record, _ in follower.during(1 / FRAMES, stop):
+                    board.take(topic, record)
                 live.update(draw(board, time.time_ns() // 1000, (console.width, console.height)), refresh=True)
 
 
@@ -53,10 +55,3 @@ def save_svg(board: Board, path: Path, *, now: int | None = None, size: tuple[in
     drawing = console.export_svg(title="gridtape watch", unique_id="gridtape-watch")
     # rich names a web font; a picture must not fetch anything, and its letters are placed by width anyway
     path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL))
-
-
-def _fill(board: Board, follower: Follower, stop: threading.Event, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and not stop.is_set():
-        for topic, _, record, _ in follower.read(left):
-            board.take(topic, record)

@@ -17,15 +17,12 @@ from streams import control
 from streams.commands.follow import Follower
 from streams.commands.process import configure_logging, interruptible
 from streams.commands.run import prepare
-from streams.commands.watch import Board, draw, plain_line
+from streams.commands.watch import FRAMES, Board, draw, plain_line
 from streams.demo.children import Children
 from streams.demo.tally import Tally
 from streams.local import LocalServices
 from streams.local.service import free_port
 from streams.settings import Settings
-
-FRAMES = 4
-"""Screen updates a second."""
 
 
 def run(settings: Settings, *, duration: int | None, plain: bool, fresh: bool, console: Console) -> int:
@@ -118,11 +115,9 @@ def _show(
         live.start()
     try:
         while not stop.is_set() and (duration is None or time.monotonic() - shown < duration):
-            until = time.monotonic() + (1.0 if plain else 1 / FRAMES)
-            while (left := until - time.monotonic()) > 0 and not stop.is_set():
-                for topic, key, record, source in follower.read(left):
-                    board.take(topic, record)
-                    tally.take(topic, key, record, source)
+            for topic, key, record, source in follower.during(1.0 if plain else 1 / FRAMES, stop):
+                board.take(topic, record)
+                tally.take(topic, key, record, source)
             children.check()
             services.check()
             if live is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,6 @@ from streams.local.mqtt import mqtt as best_mqtt
 from streams.local.progress import Progress
 from streams.local.redis import Redis
 from streams.local.service import Service
-
-
-def default_data_dir() -> Path:
-    """``$XDG_DATA_HOME/gridtape``, by default ``~/.local/share/gridtape``."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "gridtape"
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,9 @@ class LocalServices:
     ...     print(services.addresses.kafka)
     """
 
-    def __init__(
-        self, data_dir: Path | None = None, *, progress: Progress | None = None, repository: str | None = None
-    ) -> None:
+    def __init__(self, data_dir: Path, *, progress: Progress | None = None, repository: str | None = None) -> None:
         """``repository``: address of a Maven repository, by default Maven Central."""
-        self.data_dir = (data_dir or default_data_dir()).expanduser().absolute()
+        self.data_dir = data_dir.expanduser().absolute()
         self.addresses = Addresses()
         self._progress = progress or Progress()
         self._repository = repository
