@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from processors.operands import operand_key, operand_name
-from processors.wording import clock, number, span, unit_name
+from processors.wording import clock, number, span, telling, unit_name
 from schemas.base import Coordinates, Quality
 from schemas.gaps import GapReason
 from schemas.observations import Observation
@@ -136,27 +136,36 @@ class View:
         return since + condition.within if since else None
 
 
-def describe(view: View, condition: Condition) -> str:
-    """A condition with its numbers: ``wind-1/output_mw 31.2 MW is below 80 % of wind-1/forecast_mw 60 MW = 48 MW``."""
+def digits(operand: Operand) -> int:
+    """Significant digits in which to say a value: a price whole, since its last digit is money."""
+    return 10 if isinstance(operand, PriceOf) else 5
+
+
+def describe(view: View, condition: Condition, *, over: bool = False) -> str:
+    """A condition with its numbers: ``wind-1/output_mw 31.2 MW is below 80 % of wind-1/forecast_mw 60 MW = 48 MW``.
+
+    ``over``: it held and does not now: ``… is no longer below …``.
+    """
     operand = condition.operand
     seen = view.seen(operand)
     name, unit = operand_name(operand), unit_name(seen.unit)
     if condition.comparison is Comparison.ABSENT:
         last = f"last received {clock(seen.receive_time)}" if seen.receive_time else "nothing was ever received"
-        return f"{name} absent for {span(condition.within)}, {last}"
+        return f"{name} received again" if over else f"{name} absent for {span(condition.within)}, {last}"
     if seen.value is None:
         return f"{name} has no value"
     threshold = view.threshold(condition)
-    bound = "unknown" if threshold is None else f"{number(threshold)} {unit}".rstrip()
+    figures = telling(seen.value, threshold, digits(operand))
+    bound = "unknown" if threshold is None else f"{number(threshold, figures)} {unit}".rstrip()
     if condition.relative_to is not None:
         other = view.seen(condition.relative_to)
-        shown = "unknown" if other.value is None else f"{number(other.value)} {unit_name(other.unit)}".rstrip()
+        shown = "unknown" if other.value is None else f"{number(other.value, figures)} {unit_name(other.unit)}".rstrip()
         share = f"{number(condition.factor * 100)} % of " if condition.factor != 1 else ""
         bound = f"{share}{operand_name(condition.relative_to)} {shown} = {bound}"
-    word = condition.comparison.value
+    word = f"no longer {condition.comparison.value}" if over else condition.comparison.value
     if condition.comparison in (Comparison.INSIDE, Comparison.OUTSIDE):
         bound = f"{bound} ± {number(condition.band)}"
-    return f"{name} {number(seen.value)} {unit}".rstrip() + f" is {word} {bound}"
+    return f"{name} {number(seen.value, figures)} {unit}".rstrip() + f" is {word} {bound}"
 
 
 def conjunction(results: Sequence[bool | None]) -> bool | None:

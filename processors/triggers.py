@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from processors.conditions import NEVER, Seen, View, after, conjunction, describe, role
+from processors.conditions import NEVER, Seen, View, after, conjunction, describe, digits, role
 from processors.operands import operand_key, operand_name
 from processors.processor import Batch, Emitter, Processor, State
-from processors.wording import clip, clock, derived_id, misplaced, number, span, unit_name
+from processors.wording import clip, clock, derived_id, lasted, misplaced, number, unit_name
 from schemas import topics
 from schemas.alerts import Alert, AlertKind, Severity
 from schemas.base import Coordinates, key_of
@@ -129,8 +129,9 @@ class Triggers(Processor):
         elif verdict is False or interrupted:
             since, started = 0, []
         if fired and verdict is False:
-            lost = [describe(view, c) for c, result in zip(rule.conditions, results, strict=True) if result is False]
-            self._alert(ruled, view, AlertKind.RULE_CLEARED, fired, f"no longer true: {'; '.join(lost)}", found, out)
+            lost = [c for c, result in zip(rule.conditions, results, strict=True) if result is False]
+            message = "; ".join(describe(view, condition, over=True) for condition in lost)
+            self._alert(ruled, view, AlertKind.RULE_CLEARED, fired, message, found, out)
             fired = None
         elif (
             not fired and verdict and view.now >= max(since + rule.duration, fired_time and fired_time + rule.cooldown)
@@ -209,7 +210,7 @@ class Triggers(Processor):
         out: Emitter,
     ) -> None:
         rule = ruled.rule
-        lasting = f"for {span(view.now - since)} since {clock(since)}: " if rule.duration else ""
+        lasting = f"for {lasted(view.now - since)} since {clock(since)}: " if rule.duration else ""
         message = lasting + "; and ".join(describe(view, condition) for condition in rule.conditions)
         evidence = self._alert(ruled, view, AlertKind.RULE_FIRED, alert_id, message, found, out, started)
         if rule.action is not None:
@@ -272,9 +273,8 @@ def _inputs(view: View, when: str) -> list[Input]:
         if at is None:
             continue
         texts = [describe(view, condition) for condition in view.rule.conditions if condition.operand == operand]
-        said = (
-            "; ".join(texts) or f"{operand_name(operand)} {number(seen.value or 0.0)} {unit_name(seen.unit)}".rstrip()
-        )
+        value = number(seen.value or 0.0, digits(operand))
+        said = "; ".join(texts) or f"{operand_name(operand)} {value} {unit_name(seen.unit)}".rstrip()
         time = f" at {clock(seen.event_time)}" if seen.event_time else ""
         inputs.append(Input(at=at, role=f"{role(operand)} {when}".rstrip(), summary=clip(said + time)))
         if seen.lost_at is not None and seen.lost_at != at:

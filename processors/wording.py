@@ -70,6 +70,13 @@ def contrast(left: float, right: float, currency: str) -> tuple[str, str]:
     return texts
 
 
+def telling(left: float, right: float | None, least: int = 5) -> int:
+    """Significant digits for a measured value and what it is held against: ``least``, or what tells them apart."""
+    if right is None or left == right:
+        return least
+    return next((n for n in range(least, 17) if f"{left:.{n}g}" != f"{right:.{n}g}"), 17)
+
+
 def quantity(value: Decimal, unit: str) -> str:
     """A quantity with its unit: ``12 000 bbl``."""
     return f"{number(value)} {unit_name(unit)}".rstrip()
@@ -88,6 +95,11 @@ def clock(micros: int) -> str:
 def span(micros: int) -> str:
     """A duration in seconds: ``180 s``."""
     return f"{number(micros / 1_000_000)} s"
+
+
+def lasted(micros: int) -> str:
+    """A duration that was reached, in whole milliseconds and so never longer than it was: ``3.199 s``."""
+    return span(micros // 1000 * 1000)
 
 
 def misplaced(batch: Batch, index: int, key: str) -> bool:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from processors.conditions import digits
 from processors.limits import SHOWN
-from processors.wording import money, number, span
+from processors.wording import lasted, money, number, span, telling
 from schemas.alerts import Alert, AlertKind, Severity
 from schemas.base import Record
 from schemas.control import KillSwitch
@@ -156,8 +157,8 @@ def _lasted(rule: Rule, inputs: Sequence[Record], decision: Alert | Intent) -> P
     known = [time for time in firsts if time is not None]
     if not known or len(known) < len(firsts):
         return Proof(None, f"held for {span(rule.duration)}: when it began could not be opened")
-    lasted = decision.event_time - max(known)
-    return Proof(lasted >= rule.duration, f"held for {span(lasted)}, at least the {span(rule.duration)} of the rule")
+    held = decision.event_time - max(known)
+    return Proof(held >= rule.duration, f"held for {lasted(held)}, at least the {span(rule.duration)} of the rule")
 
 
 def _condition(one: Condition, inputs: Sequence[Record], decision: Alert | Intent) -> Proof:
@@ -176,7 +177,8 @@ def _condition(one: Condition, inputs: Sequence[Record], decision: Alert | Inten
         Comparison.INSIDE: abs(left - bound) <= band,
         Comparison.OUTSIDE: abs(left - bound) > band,
     }[one.comparison]
-    return Proof(holds, f"{condition(one)}: {number(left)} against {number(bound)}")
+    shown = telling(left, bound, digits(one.operand))
+    return Proof(holds, f"{condition(one)}: {number(left, shown)} against {number(bound, shown)}")
 
 
 def _absent(one: Condition, inputs: Sequence[Record], decision: Alert | Intent) -> Proof:

@@ -95,7 +95,7 @@ def test_rule_when_it_no_longer_holds_is_cleared_and_may_fire_again(field, make)
     first, cleared, second = field.all(topics.alerts)
     assert (first.kind, cleared.kind, second.kind) == (FIRED, CLEARED, FIRED)
     assert (cleared.opened_by, cleared.severity) == (first.alert_id, Severity.INFO)
-    assert "no longer true: wind-1/output_mw 50 MW is below 50 MW" in cleared.message
+    assert "wind-1/output_mw 50 MW is no longer below 50 MW" in cleared.message
     assert len({alert.alert_id for alert in field.all(topics.alerts)}) == 3
 
 
