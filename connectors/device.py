@@ -1,7 +1,7 @@
 """One polled or subscribed device's way to the publisher: numbers its samples, notes its gaps, never blocks.
 
-A device cannot be asked to say something again, so while Kafka takes nothing a bounded number of its records waits in
-order; what finds no room then is counted and becomes a gap with that count as soon as there is room.
+A device cannot be asked to say something again, so while the outlet takes nothing a bounded number of its records
+waits in order; what finds no room then is counted and becomes a gap with that count as soon as there is room.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,17 +17,21 @@ from typing import Any
 import structlog
 from msgspec import structs
 
-from connectors import clock, metrics
+from connectors import clock
 from connectors.connector import Backoff
 from connectors.feed import FeedTracker, event_id
-from connectors.metrics import State
-from connectors.publisher import Full, Publisher
+from connectors.lifecycle import Lifecycle, Profile
+from connectors.outlet import Full, Outlet, Waiting
 from schemas import topics
 from schemas.base import Quality, Record
+from schemas.devices import Device, Storage
+from schemas.devices import DeviceState as State
 from schemas.gaps import Feed, Gap, GapReason
 from schemas.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
+_STEPS = (Storage.DIRECT, Storage.MEMORY, Storage.DISK, Storage.PAUSED)
+_STATUSES = 100  # of a device that wait; the topic keeps only the newest anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +51,18 @@ class _Dropped:
 
 
 class DeviceFeed:
-    """Telemetry and gaps of one device. Used from one thread; only delivery reports come from another.
+    """Telemetry, gaps and life cycle of one device. Used from one thread; only delivery reports come from another.
 
     ``sequence`` counts the samples per point from 1 since the start. The feed starts disconnected: what came before
     the connector started is not known, and the first data closes that gap.
     """
 
-    def __init__(self, publisher: Publisher, connector: str, device: str, *, capacity: int = 10_000) -> None:
-        self.device = device
-        self._connector = connector
-        self._publisher = publisher
+    def __init__(self, outlet: Outlet, connector: str, profile: Profile, *, capacity: int = 10_000) -> None:
+        self.device = profile.device
+        self._outlet = outlet
         self._capacity = capacity
+        self._life = Lifecycle(connector, profile, self._status)
+        self._statuses: deque[tuple[Device, str]] = deque(maxlen=_STATUSES)
         self._tracker = FeedTracker(Feed.TELEMETRY)
         self._sequences: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
@@ -66,7 +71,6 @@ class DeviceFeed:
         self._returned: deque[_Waiting] = deque()
         self._letters: deque[Callable[[], None]] = deque()
         self._missed: list[Gap] = []
-        self._state: State | None = None
         self._disconnected(clock.now(), "the connector starts; what came before is not known")
 
     def sample(
@@ -79,14 +83,18 @@ class DeviceFeed:
         reason: str = "",
         event_time: int,
         receive_time: int,
+        raw: bytes = b"",
     ) -> None:
-        """Hand over one sample. One without a value ends the device's silence, but not the point's."""
+        """Hand over one sample. One without a value ends the device's silence, but not the point's.
+
+        ``raw``: the bytes of the source that it was made of, for a dry run.
+        """
         self._sequences[point] += 1
         sequence = self._sequences[point]
-        metrics.RECORDS.labels(self._connector, self.device).inc()
+        self._life.taken()
         if quality is Quality.BAD:
-            metrics.ERRORS.labels(self._connector, self.device).inc()
-        if len(self._waiting) >= self._capacity:
+            self._life.failed()
+        if self.full:
             self._drop(point, sequence, event_time)
             return
         self._tell_dropped(receive_time)
@@ -111,8 +119,21 @@ class DeviceFeed:
             event_time=event_time,
             receive_time=receive_time,
         )
+        self._outlet.seen(self.device, point, raw)
         self._put(topics.telemetry, record, f"{self.device}/{point}/{event_time}/{sequence}")
-        self.drain()
+        self._hand_over()
+
+    @property
+    def full(self) -> bool:
+        """There is room nowhere: what is sampled now is lost, so that a source that can be left alone should be."""
+        return len(self._waiting) >= self._capacity
+
+    def left_out(self, points: Iterable[str]) -> None:
+        """One sample of each of ``points`` was not even read, because of :attr:`full`: counted as lost."""
+        now = clock.now()
+        for point in points:
+            self._sequences[point] += 1
+            self._drop(point, self._sequences[point], now)
 
     def watch(self, point: str, silence: int) -> None:
         """Expect a value of ``point`` every ``silence`` microseconds from now on."""
@@ -121,11 +142,11 @@ class DeviceFeed:
     def check_silence(self) -> None:
         """Record a gap for each watched point that has been without a value for too long."""
         self._gaps(self._tracker.silent(clock.now()))
-        self.drain()
+        self._hand_over()
 
     def disconnected(self, detail: str) -> None:
         """The device cannot be reached; its next sample closes the gap."""
-        metrics.ERRORS.labels(self._connector, self.device).inc()
+        self._life.failed()
         self._disconnected(clock.now(), detail)
 
     def overflowed(self, point: str, *, event_time: int, receive_time: int, detail: str) -> None:
@@ -155,15 +176,15 @@ class DeviceFeed:
         )
         self._missed.append(gap)
         self._gaps([gap])
-        self.drain()
+        self._hand_over()
 
     def dead_letter(self, source: str, reason: str, raw: bytes, receive_time: int) -> None:
         """Put aside what could not become a sample."""
-        metrics.ERRORS.labels(self._connector, self.device).inc()
+        self._life.failed()
         if len(self._letters) < self._capacity:
             self._letters.append(
                 partial(
-                    self._publisher.dead_letter,
+                    self._outlet.dead_letter,
                     source=source,
                     reason=reason,
                     raw=raw,
@@ -171,20 +192,30 @@ class DeviceFeed:
                     receive_time=receive_time,
                 )
             )
-        self.drain()
+        self._hand_over()
 
     def state(self, state: State, why: str = "") -> None:
-        """Show the link's state; a change is logged with its reason."""
-        if state is self._state:
-            return
-        (log.info if state in (State.LIVE, State.CONNECTING) else log.warning)(
-            f"{self._connector} device is {state.value}", device=self.device, before=self._state or "unknown", why=why
-        )
-        self._state = state
-        metrics.set_state(self._connector, self.device, state)
+        """How the link stands; a change is written and logged with its reason."""
+        self._life.state(state, why)
+        self._hand_over()
 
     def drain(self) -> None:
         """Hand over what waits, oldest first, as far as there is room. Call it a few times a second."""
+        self._hand_over()
+        self._life.waits(self._where())
+        self._life.beat()
+
+    def _where(self) -> Waiting:
+        behind = self._outlet.waiting()
+        if not self._waiting:
+            return behind
+        reason = behind.reason or "the way to Kafka is full"
+        count = behind.records + len(self._waiting)
+        if self.full:
+            return Waiting(Storage.PAUSED, count, f"no room is left and samples are lost: {reason}")
+        return Waiting(max(behind.storage, Storage.MEMORY, key=_STEPS.index), count, reason)
+
+    def _hand_over(self) -> None:
         try:
             while self._returned:
                 self._publish(self._returned[0])
@@ -198,6 +229,10 @@ class DeviceFeed:
             while self._letters:
                 self._letters[0]()
                 self._letters.popleft()
+            while self._statuses:
+                record, identity = self._statuses[0]
+                self._outlet.publish(topics.devices, self.device, record, event_id=identity)
+                self._statuses.popleft()
         except Full:
             return
 
@@ -207,7 +242,7 @@ class DeviceFeed:
             if error is not None:
                 self._returned.append(waiting)
 
-        self._publisher.publish(waiting.topic, self.device, waiting.record, event_id=waiting.event_id, done=done)
+        self._outlet.publish(waiting.topic, self.device, waiting.record, event_id=waiting.event_id, done=done)
 
     def _put(self, topic: topics.Topic[Any], record: Record, identity: str) -> None:
         self._waiting.append(_Waiting(topic, record, identity))
@@ -216,11 +251,15 @@ class DeviceFeed:
         for gap in gaps:
             self._put(topics.gaps, gap, event_id(gap))
 
+    def _status(self, record: Device, identity: str) -> None:
+        self._statuses.append((record, identity))
+
     def _disconnected(self, now: int, detail: str) -> None:
         self._gaps(self._tracker.disconnected(self.device, now=now, detail=detail))
-        self.drain()
+        self._hand_over()
 
     def _drop(self, point: str, sequence: int, event_time: int) -> None:
+        self._life.lost()
         if dropped := self._dropped.get(point):
             dropped.last = sequence
             return

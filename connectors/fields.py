@@ -97,6 +97,17 @@ class Range(Section):
         return f"{value:g} is outside {self.minimum:g} to {self.maximum:g}"
 
 
+class Identified(Section):
+    """Where a device stands and whose it is: passed on with its status, so that nobody has to look it up elsewhere.
+
+    ``site`` and ``asset``: names of your own. ``book``: the trading book that owns its output.
+    """
+
+    site: Annotated[str, Field(max_length=200)] = ""
+    asset: Annotated[str, Field(max_length=200)] = ""
+    book: Name | None = None
+
+
 def _file(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder", Path())
     whole = Path(folder, path.expanduser())

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import enum
-
 from prometheus_client import Counter, Gauge
 
-
-class State(enum.StrEnum):
-    """How a connector's link to one device stands."""
-
-    CONNECTING = "connecting"
-    LIVE = "live"
-    DEGRADED = "degraded"
-    STALE = "stale"
-    DOWN = "down"
-
+from schemas.devices import DeviceState as State
 
 _state = Gauge(
     "gridtape_connector_state",
@@ -40,9 +29,38 @@ DEAD_LETTERS = Counter(
 SPOOL = Gauge(
     "gridtape_connector_spool_messages", "Records handed over and not yet acknowledged by Kafka.", ["connector"]
 )
+DISK_RECORDS = Gauge("gridtape_connector_disk_records", "Records that wait for Kafka on disk.", ["connector"])
+DISK_BYTES = Gauge("gridtape_connector_disk_bytes", "Disk that the waiting records take.", ["connector"])
+PAUSED = Gauge(
+    "gridtape_connector_paused", "1 while there is room nowhere, in memory or on disk; sources rest.", ["connector"]
+)
+LOST = Counter(
+    "gridtape_connector_lost_total", "Samples that found room nowhere; each is part of a gap.", ["connector", "device"]
+)
+__all__ = [
+    "DEAD_LETTERS",
+    "DELIVERY_ERRORS",
+    "DISK_BYTES",
+    "DISK_RECORDS",
+    "ERRORS",
+    "LOST",
+    "PAUSED",
+    "PUBLISHED",
+    "RECORDS",
+    "SPOOL",
+    "State",
+    "forget",
+    "set_state",
+]
 
 
 def set_state(connector: str, device: str, state: State) -> None:
     """Show the link's state; ``device`` is empty for the connector as a whole."""
     for one in State:
         _state.labels(connector, device, one.value).set(1.0 if one is state else 0.0)
+
+
+def forget(connector: str, device: str) -> None:
+    """Show a device no more that is no longer configured."""
+    for one in State:
+        _state.remove(connector, device, one.value)

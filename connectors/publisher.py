@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 import structlog
@@ -15,25 +14,21 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors import letters, metrics
 from connectors.connector import Backoff
+from connectors.outlet import Done, Full, R, Waiting
 from schemas import cloudevents, topics
-from schemas.base import Record
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Storage
 from schemas.topics import Topic
 from streams.engine.cluster import Cluster
 
 log = structlog.get_logger(__name__)
-R = TypeVar("R", bound=Record)
-Done = Callable[[str | None], None]
+__all__ = ["Done", "Full", "Publisher"]
 _Settled = Callable[[KafkaError | None, Message | None], None]
 
 # Room in librdkafka's own queue beyond max_outstanding, for dead letters of records that were already let in.
 _HEADROOM = 10_000
 _QUEUE_KBYTES = 131_072
 _TELL_SECONDS = 0.25
-
-
-class Full(Exception):
-    """Kafka does not take records as fast as they come. Stop reading the source until there is room."""
 
 
 class Publisher:
@@ -79,8 +74,11 @@ class Publisher:
         """Hand ``record`` over. ``event_id`` becomes ``ce_id`` and must come from the source's own data.
 
         A record that breaks its own contract or is too large for Kafka becomes a dead letter. Raises :class:`Full`
-        when there is no room, and then nothing has happened; RuntimeError when the publisher is closed.
+        when there is no room or the publisher is closed, and then nothing has happened.
         """
+        if isinstance(record, DeadLetter):
+            self._send_letter(record, done)
+            return
         try:
             payload = letters.checked(topic, record)
             event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
@@ -131,6 +129,15 @@ class Publisher:
             while (self.outstanding > self._limit // 2 or self._broken) and not stop.is_set() and not self._closed:
                 self._changed.wait(0.1)
         return not stop.is_set()
+
+    def waiting(self) -> Waiting:
+        """What is on its way is not said to wait; there is room in memory until it is full."""
+        full = self.outstanding >= self._limit or self._broken
+        reason = f"Kafka at {self._cluster.bootstrap} takes no records" if full else ""
+        return Waiting(Storage.MEMORY if full else Storage.DIRECT, self.outstanding, reason)
+
+    def seen(self, device: str, point: str, raw: bytes) -> None:
+        """Nobody looks at the source's bytes here."""
 
     def flush(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds until everything is settled; how many records are not."""
@@ -185,7 +192,7 @@ class Publisher:
         """``replaces``: the record was let in already and only changes its shape; no bound applies to it."""
         with self._changed:
             if self._closed and not replaces:
-                raise RuntimeError(f"the publisher of {self._application} is closed")
+                raise Full(f"the publisher of {self._application} is closed")
             if not replaces and self._taken - self._settled >= self._limit:
                 raise Full(f"{self.outstanding} records wait for Kafka at {self._cluster.bootstrap}")
             if self._broken:

@@ -10,7 +10,8 @@ class Telemetry(Record, frozen=True, kw_only=True):
 
     ``value`` is null exactly when the source gave none (a read error, a bad status without value); it is never
     repeated from an earlier sample. Switches are 0 and 1. ``event_time`` is the device's own time where the
-    protocol carries one, otherwise the time at which the connector took the sample.
+    protocol carries one, otherwise the time at which the connector took the sample. After ``valid_until`` the value
+    says nothing any more about the present; null: no such time is configured.
     """
 
     device: Name
@@ -22,3 +23,4 @@ class Telemetry(Record, frozen=True, kw_only=True):
     sequence: Count
     event_time: Micros
     receive_time: Micros
+    valid_until: Micros | None = None

@@ -12,6 +12,7 @@ from schemas.alerts import Alert
 from schemas.base import Record
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device
 from schemas.exposures import Exposure
 from schemas.fills import Fill
 from schemas.gaps import Gap
@@ -66,6 +67,7 @@ class Topic(Generic[R]):
 telemetry = Topic("telemetry", Telemetry, "device", 7 * DAYS)
 ticks = Topic("ticks", Tick, "instrument", 7 * DAYS)
 gaps = Topic("gaps", Gap, "instrument or device", 7 * DAYS)
+devices = Topic("devices", Device, "device", 7 * DAYS, compacted=True)
 fills = Topic("fills", Fill, "instrument", 3650 * DAYS)
 positions = Topic("positions", Position, "book|instrument", 7 * DAYS, compacted=True)
 exposures = Topic("exposures", Exposure, "book|currency", 7 * DAYS, compacted=True)
@@ -86,6 +88,7 @@ ALL: tuple[Topic[Any], ...] = (
     telemetry,
     ticks,
     gaps,
+    devices,
     fills,
     positions,
     exposures,

@@ -29,9 +29,9 @@ PROCESSORS: tuple[type[Processor], ...] = (Positions, Limits, Observations, Trig
 """Each declares what it reads and writes; see its module."""
 
 CONNECTORS: dict[str, Topics] = {
-    "mqtt": (t.telemetry, t.gaps, t.dead_letters),
-    "modbus": (t.telemetry, t.gaps, t.dead_letters),
-    "opcua": (t.telemetry, t.gaps, t.dead_letters),
+    "mqtt": (t.telemetry, t.gaps, t.devices, t.dead_letters),
+    "modbus": (t.telemetry, t.gaps, t.devices, t.dead_letters),
+    "opcua": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "market": (t.ticks, t.gaps, t.dead_letters),
 }
 """What comes in: connector and the topics it writes."""

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from connectors.fields import Host, Name, Number, Port, Range, Section, Unit, refuse_plaintext, seconds
+from connectors.fields import Host, Identified, Name, Number, Port, Range, Section, Unit, refuse_plaintext, seconds
 
 ADDRESSES = 65_536
 """Addresses 0 to 65535 in each of the four tables."""
@@ -150,7 +150,7 @@ class Register(Section):
         return self
 
 
-class ModbusDevice(Section):
+class ModbusDevice(Identified):
     """One device (or one unit behind a gateway) and its register map.
 
     ``max_registers`` and ``max_bits`` bound one request (the protocol allows 125 and 2000, many devices less).

@@ -7,9 +7,10 @@ import logging
 import threading
 
 from connectors.device import DeviceFeed, serve
+from connectors.lifecycle import Profile, profile_of
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.poller import Poller
-from connectors.publisher import Publisher
+from connectors.outlet import Outlet
 
 
 class ModbusConnector:
@@ -17,9 +18,9 @@ class ModbusConnector:
 
     name = "modbus"
 
-    def __init__(self, config: list[ModbusDevice], publisher: Publisher) -> None:
+    def __init__(self, config: list[ModbusDevice], outlet: Outlet) -> None:
         self._devices = config
-        self._publisher = publisher
+        self._outlet = outlet
 
     def run(self, stop: threading.Event) -> None:
         """Poll until ``stop`` is set; ends within a second of it."""
@@ -28,6 +29,12 @@ class ModbusConnector:
         asyncio.run(self._run(stop))
 
     async def _run(self, stop: threading.Event) -> None:
-        feeds = [DeviceFeed(self._publisher, self.name, device.name) for device in self._devices]
+        feeds = [DeviceFeed(self._outlet, self.name, profile(device)) for device in self._devices]
         pollers = [Poller(device, feed, stop) for device, feed in zip(self._devices, feeds, strict=True)]
         await serve([(feed, poller.run) for feed, poller in zip(feeds, pollers, strict=True)], stop)
+
+
+def profile(device: ModbusDevice) -> Profile:
+    """What is told of a device beside its samples."""
+    points = ((one.point, one.unit, one.range) for one in device.registers)
+    return profile_of(device.name, f"modbus-{device.framing}", device, points)

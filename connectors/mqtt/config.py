@@ -10,7 +10,19 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors.fields import Credentials, Host, Name, Port, Range, Section, Tls, Unit, refuse_plaintext, seconds
+from connectors.fields import (
+    Credentials,
+    Host,
+    Identified,
+    Name,
+    Port,
+    Range,
+    Section,
+    Tls,
+    Unit,
+    refuse_plaintext,
+    seconds,
+)
 from connectors.mqtt import topics
 
 
@@ -110,7 +122,7 @@ class Subscription(Section):
         return self
 
 
-class Device(Section):
+class Device(Identified):
     """A device that may send. ``silence``: seconds without any of its messages after which a gap is recorded."""
 
     name: Name

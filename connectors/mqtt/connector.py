@@ -14,13 +14,17 @@ import structlog
 from connectors import clock, metrics
 from connectors.connector import Backoff
 from connectors.feed import FeedTracker, event_id
+from connectors.lifecycle import Lifecycle, Profile, profile_of
 from connectors.metrics import State
+from connectors.mqtt.config import Device as DeviceConfig
 from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.payload import Refused
 from connectors.mqtt.session import Lost, Session
 from connectors.mqtt.translate import Translator
-from connectors.publisher import Full, Publisher
+from connectors.outlet import Full, Outlet, Waiting
 from schemas import topics
+from schemas.base import Quality
+from schemas.devices import Device, Storage
 from schemas.gaps import Feed, Gap
 
 log = structlog.get_logger(__name__)
@@ -38,14 +42,18 @@ class MqttConnector:
 
     name = "mqtt"
 
-    def __init__(self, config: MqttConfig, publisher: Publisher) -> None:
+    def __init__(self, config: MqttConfig, outlet: Outlet) -> None:
         self._config = config
-        self._publisher = publisher
+        self._outlet = outlet
         self._translator = Translator(config)
         self._tracker = FeedTracker(Feed.TELEMETRY)
         self._outbox: deque[Callable[[], None]] = deque()
         self._refused_gaps: deque[Gap] = deque()
-        self._states: dict[str, State] = {}
+        self._lives = {
+            device.name: Lifecycle(self.name, profile(config, device), self._tell) for device in config.devices
+        }
+        self._statuses: dict[str, tuple[Device, str]] = {}
+        self._state_of_link: State | None = None
         self._connected = False
         self._last_time = 0
         self._last_tick = 0.0
@@ -56,20 +64,22 @@ class MqttConnector:
         backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
         for device in self._config.devices:
             self._tracker.watch(device.name, None, silence=device.silence, now=self._now())
-            self._state(device.name, State.CONNECTING)
+            self._lives[device.name].state(State.CONNECTING)
         try:
             self._stay_connected(backoff, stop)
         finally:
             self._connected = False
-            for name in ("", *(device.name for device in self._config.devices)):
-                self._state(name, State.DOWN)
+            self._link(State.DOWN)
+            for life in self._lives.values():
+                life.state(State.DOWN, "the connector stops")
+            self._drain()
 
     def _stay_connected(self, backoff: Backoff, stop: threading.Event) -> None:
         while not stop.is_set():
             began = time.monotonic()
             session = Session(self._config, self._take, self._live)
             try:
-                self._state("", State.CONNECTING)
+                self._link(State.CONNECTING)
                 session.connect(stop)
                 self._serve(session, stop)
             except Lost as lost:
@@ -88,7 +98,7 @@ class MqttConnector:
             session.round(0.05 if self._outbox else 0.2, reading=len(self._outbox) <= self._config.receive_maximum)
             self._drain()
         # What Kafka takes within a moment need not come again after a restart.
-        self._publisher.flush(1.0)
+        self._outlet.flush(1.0)
         session.round(0.0, reading=False)
 
     def _wait(self, backoff: Backoff, stop: threading.Event) -> None:
@@ -102,16 +112,17 @@ class MqttConnector:
     def _live(self) -> None:
         log.info("connected to the broker", broker=self._where, client_id=self._config.client_id)
         self._connected = True
-        self._state("", State.LIVE)
+        self._link(State.LIVE)
 
     def _interrupted(self, why: str) -> None:
         log.warning("no connection to the broker; trying again", broker=self._where, reason=why)
         self._connected = False
         metrics.ERRORS.labels(self.name, "").inc()
-        self._state("", State.DOWN)
+        self._link(State.DOWN)
         now = self._now()
         for device in self._config.devices:
-            self._state(device.name, State.DOWN)
+            self._lives[device.name].failed()
+            self._lives[device.name].state(State.DOWN, why)
             self._hand_on_gaps(self._tracker.disconnected(device.name, now=now, detail=why))
 
     def _tick(self) -> None:
@@ -120,10 +131,10 @@ class MqttConnector:
         self._last_tick = time.monotonic()
         gaps = self._tracker.silent(self._now())
         for gap in gaps:
-            log.warning("a device is silent", device=gap.key, detail=gap.detail)
-            self._state(gap.key, State.STALE)
+            self._lives[gap.key].state(State.STALE, gap.detail)
         self._hand_on_gaps(gaps)
         self._hand_on_gaps([self._refused_gaps.popleft() for _ in range(len(self._refused_gaps))])
+        self._tell_waiting()
 
     def _take(self, session: Session, message: paho.MQTTMessage) -> None:
         receive_time = self._now()
@@ -141,7 +152,7 @@ class MqttConnector:
             pending = session.expect(message, 1)
             self._outbox.append(
                 functools.partial(
-                    self._publisher.dead_letter,
+                    self._outlet.dead_letter,
                     source=f"mqtt:{topic}",
                     reason=str(refused),
                     raw=payload,
@@ -151,7 +162,11 @@ class MqttConnector:
             )
             self._drain()
             return
-        metrics.RECORDS.labels(self.name, record.device).inc()
+        life = self._lives[record.device]
+        life.taken()
+        if record.quality is Quality.BAD:
+            life.failed()
+        self._outlet.seen(record.device, record.point, payload)
         gaps = []
         if not message.retain:  # what the broker had kept says nothing about whether the device is alive
             # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the
@@ -163,14 +178,14 @@ class MqttConnector:
                 event_time=record.event_time,
                 receive_time=receive_time,
             ).gaps
-            self._state(record.device, State.LIVE)
+            life.state(State.LIVE)
         pending = session.expect(message, 1 + len(gaps))
         settle = pending.settle if pending else None
         for gap in gaps:
             self._outbox.append(functools.partial(self._publish_gap, gap, settle))
         self._outbox.append(
             functools.partial(
-                self._publisher.publish, topics.telemetry, record.device, record, event_id=record_id, done=settle
+                self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id, done=settle
             )
         )
         self._drain()
@@ -186,25 +201,57 @@ class MqttConnector:
             if settle is not None:
                 settle(error)
 
-        self._publisher.publish(topics.gaps, gap.key, gap, event_id=event_id(gap), done=done)
+        self._outlet.publish(topics.gaps, gap.key, gap, event_id=event_id(gap), done=done)
 
     def _drain(self) -> None:
-        while self._outbox:
-            try:
+        try:
+            while self._outbox:
                 self._outbox[0]()
-            except Full:
-                self._state("", State.DEGRADED if self._connected else State.DOWN)
-                return
-            self._outbox.popleft()
+                self._outbox.popleft()
+            while self._statuses:
+                device, (record, identity) = next(iter(self._statuses.items()))
+                self._outlet.publish(topics.devices, device, record, event_id=identity)
+                del self._statuses[device]
+        except Full:
+            self._link(State.DEGRADED if self._connected else State.DOWN)
+            return
         if self._connected:
-            self._state("", State.LIVE)
+            self._link(State.LIVE)
 
-    def _state(self, device: str, state: State) -> None:
-        if self._states.get(device) is not state:
-            self._states[device] = state
-            metrics.set_state(self.name, device, state)
+    def _tell(self, record: Device, identity: str) -> None:
+        """Of each device the newest status is enough: that is all that its topic keeps."""
+        self._statuses[record.device] = (record, identity)
+
+    def _tell_waiting(self) -> None:
+        """The broker keeps what Kafka does not take; beyond the receive maximum the socket is not read."""
+        behind = self._outlet.waiting()
+        if self._outbox:
+            paused = len(self._outbox) > self._config.receive_maximum
+            reason = behind.reason or "the way to Kafka is full"
+            behind = Waiting(Storage.PAUSED if paused else Storage.MEMORY, len(self._outbox), reason)
+        for life in self._lives.values():
+            life.waits(behind)
+            life.beat()
+        self._drain()
+
+    def _link(self, state: State) -> None:
+        """How the connection to the broker stands; the devices behind it have states of their own."""
+        if self._state_of_link is not state:
+            self._state_of_link = state
+            metrics.set_state(self.name, "", state)
 
     def _now(self) -> int:
         """Microseconds; strictly rising, so that two messages never have the same receive time."""
         self._last_time = max(clock.now(), self._last_time + 1)
         return self._last_time
+
+
+def profile(config: MqttConfig, device: DeviceConfig) -> Profile:
+    """What is told of a device beside its samples: every point that a subscription may bring of it."""
+    points = {
+        point.name: (point.name, point.unit, point.range)
+        for subscription in config.subscriptions
+        if subscription.device in (None, device.name)
+        for point in subscription.points
+    }
+    return profile_of(device.name, f"mqtt-{config.protocol}", device, points.values())

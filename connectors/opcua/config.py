@@ -22,6 +22,7 @@ from connectors.fields import (
     Credentials,
     ExistingFile,
     Host,
+    Identified,
     Name,
     Number,
     Range,
@@ -132,7 +133,7 @@ class Node(Section):
     silence: Annotated[int, seconds(least=0.1)] | None = None
 
 
-class OpcUaServer(Section):
+class OpcUaServer(Identified):
     """One server; its ``name`` is the device of all its points.
 
     ``keep_alive``: after this time without data the server says that it is there; three of them missed, and the

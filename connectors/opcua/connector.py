@@ -11,10 +11,11 @@ from asyncua.ua.uaerrors import UaError
 
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed, serve
+from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.session import Session, SessionEnded
-from connectors.publisher import Publisher
+from connectors.outlet import Outlet
 
 
 class OpcUaConnector:
@@ -22,9 +23,9 @@ class OpcUaConnector:
 
     name = "opcua"
 
-    def __init__(self, config: list[OpcUaServer], publisher: Publisher) -> None:
+    def __init__(self, config: list[OpcUaServer], outlet: Outlet) -> None:
         self._servers = config
-        self._publisher = publisher
+        self._outlet = outlet
 
     def run(self, stop: threading.Event) -> None:
         """Subscribe until ``stop`` is set; ends within two seconds of it."""
@@ -33,7 +34,7 @@ class OpcUaConnector:
         asyncio.run(self._run(stop))
 
     async def _run(self, stop: threading.Event) -> None:
-        feeds = [DeviceFeed(self._publisher, self.name, server.name) for server in self._servers]
+        feeds = [DeviceFeed(self._outlet, self.name, profile(server)) for server in self._servers]
         runs = [partial(_keep_session, server, feed, stop) for server, feed in zip(self._servers, feeds, strict=True)]
         await serve(list(zip(feeds, runs, strict=True)), stop)
 
@@ -52,6 +53,11 @@ async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.E
         if session.live:
             backoff.reset()
         await asyncio.sleep(backoff.next_delay())
+
+
+def profile(server: OpcUaServer) -> Profile:
+    """What is told of a server beside its samples."""
+    return profile_of(server.name, "opcua", server, ((one.point, one.unit, one.range) for one in server.nodes))
 
 
 def _explained(server: OpcUaServer, error: Exception) -> str:

@@ -13,6 +13,7 @@ from schemas.alerts import Alert
 from schemas.base import Record
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device, Storage
 from schemas.exposures import Exposure, LimitUse
 from schemas.fills import Fill
 from schemas.gaps import Gap
@@ -89,6 +90,13 @@ def _control(r: KillSwitch) -> str:
 
 def _dead_letter(r: DeadLetter) -> str:
     return f"{r.application} gave up on {r.at or r.source or 'a record'}: {r.reason} ({r.size} bytes)"
+
+
+def _device(r: Device) -> str:
+    parts = [f"{r.device} ({r.protocol}) is {r.state.value} since {moment(r.since)}"]
+    parts += [r.reason] if r.reason else []
+    parts += [] if r.storage is Storage.DIRECT else [f"{number(r.waiting)} records wait: {r.storage.value}"]
+    return "; ".join([*parts, f"{number(r.records)} records, {number(r.errors)} errors, {number(r.lost)} lost"])
 
 
 def _exposure(r: Exposure) -> str:
@@ -194,6 +202,7 @@ def _tick(r: Tick) -> str:
 _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Alert: _alert,
     DeadLetter: _dead_letter,
+    Device: _device,
     Exposure: _exposure,
     Fill: _fill,
     Gap: _gap,

@@ -8,6 +8,7 @@ from processors.wording import number
 from schemas import topics
 from schemas.base import Coordinates
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device, DeviceState
 from schemas.topics import Topic
 from streams.commands.describe import describe, moment, plain
 
@@ -41,6 +42,14 @@ def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, 
 
         _, _, switch = kill_switch("book:oil-desk", True, "drill", "ann", memory_day.now)
         assert describe(switch) == f"kill switch book:oil-desk engaged by ann: drill (version {memory_day.now})"
+        return
+    if topic is topics.devices:
+        now = memory_day.now
+        times = {"since": now, "started": now, "expires": now, "event_time": now, "receive_time": now}
+        gone = Device(
+            device="d", connector="modbus", protocol="modbus-tcp", state=DeviceState.DOWN, reason="no answer", **times
+        )
+        assert describe(gone).endswith("; no answer; 0 records, 0 errors, 0 lost")
         return
     records = memory_day.driver.records(topic)
 

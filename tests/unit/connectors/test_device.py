@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.device import DeviceFeed
-from connectors.publisher import Full
+from connectors.lifecycle import Profile
+from connectors.outlet import Full, Waiting
 from schemas.base import Quality
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
@@ -30,6 +31,12 @@ class Room:
         self.taken.append((record, done))
         self.ids.append(event_id)
 
+    def seen(self, device, point, raw):
+        pass
+
+    def waiting(self):
+        return Waiting()
+
     @property
     def samples(self) -> list[Telemetry]:
         return [record for record, _ in self.taken if isinstance(record, Telemetry)]
@@ -48,7 +55,7 @@ def sample(feed: DeviceFeed, at: int, value: float | None = 1.0, point: str = "p
 
 def test_device_when_it_starts_is_unknown_until_the_first_data():
     room = Room(100)
-    feed = DeviceFeed(room, "test", "d")
+    feed = DeviceFeed(room, "test", Profile("d", "test"))
     sample(feed, 1)
     assert [(gap.reason, gap.open) for gap in room.gaps] == [("disconnected", True), ("disconnected", False)]
     assert isinstance(room.taken[-1][0], Telemetry), "the gap closes before the sample"
@@ -57,7 +64,7 @@ def test_device_when_it_starts_is_unknown_until_the_first_data():
 @given(capacity=st.integers(1, 20), arriving=st.integers(0, 60))
 def test_device_when_kafka_is_full_keeps_what_fits_and_counts_the_rest(capacity, arriving):
     room = Room(3)  # the gap of the start, its closing, the first sample
-    feed = DeviceFeed(room, "test", "d", capacity=capacity)
+    feed = DeviceFeed(room, "test", Profile("d", "test"), capacity=capacity)
     sample(feed, 0)
     for at in range(1, arriving + 1):
         sample(feed, at)
@@ -80,7 +87,7 @@ def test_device_when_kafka_is_full_keeps_what_fits_and_counts_the_rest(capacity,
 
 def test_device_when_many_points_overflow_each_gets_its_gap():
     room = Room(3)
-    feed = DeviceFeed(room, "test", "d", capacity=1)
+    feed = DeviceFeed(room, "test", Profile("d", "test"), capacity=1)
     sample(feed, 0)
     sample(feed, 1)
     points = [f"p{i}" for i in range(3000)]
@@ -94,7 +101,7 @@ def test_device_when_many_points_overflow_each_gets_its_gap():
 
 def test_device_when_the_producer_fails_for_good_hands_the_same_record_over_again():
     room = Room(100)
-    feed = DeviceFeed(room, "test", "d")
+    feed = DeviceFeed(room, "test", Profile("d", "test"))
     sample(feed, 1)
     record, done = room.taken[-1]
     done("_FATAL: the producer was fenced")
@@ -112,7 +119,7 @@ def test_device_when_a_point_only_has_errors_it_is_silent(monkeypatch, value, si
     room = Room(1000)
     clock = T0
     monkeypatch.setattr("connectors.clock.now", lambda: clock)
-    feed = DeviceFeed(room, "test", "d")
+    feed = DeviceFeed(room, "test", Profile("d", "test"))
     feed.watch("p", 5_000_000)
     for at in range(1, 8):
         clock = T0 + at * 1_000_000

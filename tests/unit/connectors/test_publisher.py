@@ -57,7 +57,7 @@ def test_publisher_when_closed_without_kafka_tells_every_source_that_its_record_
     assert len(answers) == 3
     assert all(answer and "PURGE" in answer for answer in answers)
     assert publisher.outstanding == 0
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(Full, match="closed"):
         publisher.publish(topics.telemetry, "d", sample(), event_id="late")
     assert REGISTRY.get_sample_value("gridtape_connector_spool_messages", {"connector": "test-closed"}) is None
     publisher.close()

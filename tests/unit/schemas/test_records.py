@@ -55,6 +55,8 @@ def of(kind: shapes.Type) -> st.SearchStrategy[Any]:
             return st.text(st.characters(exclude_categories=["Cs"]), min_size=kind.min_length or 0, max_size=20)
         case shapes.BoolType():
             return st.booleans()
+        case shapes.VarTupleType():
+            return st.lists(of(kind.item_type), max_size=3).map(tuple)
         case shapes.BytesType():
             return st.binary(max_size=50)
         case shapes.NoneType():

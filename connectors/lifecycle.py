@@ -1,0 +1,153 @@
+"""The life cycle of one device as records and metrics: what it is, how its link stands, since when, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from connectors import clock, metrics
+from connectors.fields import Identified, Range
+from connectors.outlet import Waiting
+from schemas.devices import Device, DevicePoint, DeviceState, Storage
+
+log = structlog.get_logger(__name__)
+HEARTBEAT = 10_000_000
+"""Microseconds between two records of a device whose state does not change."""
+_MISSED = 3  # heartbeats after which a record has expired
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is configured of a device, whatever its protocol: the part of its record that does not change."""
+
+    device: str
+    protocol: str
+    site: str = ""
+    asset: str = ""
+    book: str | None = None
+    points: tuple[DevicePoint, ...] = ()
+
+
+def profile_of(
+    device: str, protocol: str, where: Identified, points: Iterable[tuple[str, str, Range | None]]
+) -> Profile:
+    """The profile of a configured device; ``points``: name, unit and range of each."""
+    described = tuple(
+        DevicePoint(point=name, unit=unit, minimum=bounds.minimum, maximum=bounds.maximum)
+        if bounds
+        else DevicePoint(point=name, unit=unit)
+        for name, unit, bounds in points
+    )
+    return Profile(device, protocol, where.site, where.asset, where.book, described)
+
+
+class Lifecycle:
+    """One device's state and counters. Not thread-safe: used by the connector's thread.
+
+    ``emit`` gets each record and its event id, and must not block. The first record is written by the first state;
+    :meth:`beat` is to be called a few times a second.
+    """
+
+    def __init__(
+        self, connector: str, profile: Profile, emit: Callable[[Device, str], None], *, heartbeat: int = HEARTBEAT
+    ) -> None:
+        self.profile = profile
+        self._connector = connector
+        self._emit = emit
+        self._heartbeat = heartbeat
+        self._started = clock.now()
+        self._last = self._started
+        self._since = self._started
+        self._state: DeviceState | None = None
+        self._reason = ""
+        self._waiting = Waiting()
+        self._records = self._errors = self._lost = self._connects = 0
+        self._taken = metrics.RECORDS.labels(connector, profile.device)
+        self._failed = metrics.ERRORS.labels(connector, profile.device)
+
+    @property
+    def current(self) -> DeviceState | None:
+        """The state; None before the first."""
+        return self._state
+
+    def state(self, state: DeviceState, why: str = "") -> None:
+        """The link is in ``state``; a change is written, and logged with its reason."""
+        if state is self._state:
+            return
+        (log.info if state in (DeviceState.LIVE, DeviceState.CONNECTING) else log.warning)(
+            f"{self._connector} device is {state.value}",
+            device=self.profile.device,
+            before=self._state or "unknown",
+            why=why,
+        )
+        self._state, self._reason, self._since = state, why[:2000], clock.now()
+        self._connects += state is DeviceState.LIVE
+        metrics.set_state(self._connector, self.profile.device, state)
+        self._write()
+
+    def taken(self) -> None:
+        """A record came from the source, good or bad."""
+        self._records += 1
+        self._taken.inc()
+
+    def failed(self) -> None:
+        """A read failed, a value was bad, or the connection broke."""
+        self._errors += 1
+        self._failed.inc()
+
+    def lost(self, count: int = 1) -> None:
+        """Records found room nowhere."""
+        self._lost += count
+        metrics.LOST.labels(self._connector, self.profile.device).inc(count)
+
+    def waits(self, waiting: Waiting) -> None:
+        """Where the device's records wait for Kafka; another step is written, a mere change of the number is not."""
+        before, self._waiting = self._waiting, waiting
+        if waiting.storage is before.storage:
+            return
+        (log.info if waiting.storage is Storage.DIRECT else log.warning)(
+            "records of a device wait for Kafka elsewhere than before",
+            device=self.profile.device,
+            where=waiting.storage.value,
+            before=before.storage.value,
+            why=waiting.reason,
+        )
+        self._write()
+
+    def beat(self) -> None:
+        """Write the heartbeat when it is due."""
+        if clock.now() - self._last >= self._heartbeat:
+            self._write()
+
+    def _write(self) -> None:
+        if self._state is None:
+            return
+        profile = self.profile
+        # Strictly rising, so that two changes within a microsecond have two ids.
+        now = self._last = max(clock.now(), self._last + 1)
+        record = Device(
+            device=profile.device,
+            connector=self._connector,
+            protocol=profile.protocol,
+            site=profile.site,
+            asset=profile.asset,
+            book=profile.book,
+            points=profile.points,
+            state=self._state,
+            reason=self._reason,
+            since=self._since,
+            storage=self._waiting.storage,
+            storage_reason=self._waiting.reason[:2000],
+            waiting=self._waiting.records,
+            records=self._records,
+            errors=self._errors,
+            lost=self._lost,
+            connects=self._connects,
+            started=self._started,
+            expires=now + _MISSED * self._heartbeat,
+            event_time=now,
+            receive_time=now,
+        )
+        self._emit(record, f"{profile.device}/{self._connector}/{now}")
