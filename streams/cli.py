@@ -145,6 +145,44 @@ def why(
 
 
 @app.command()
+def replay(
+    applications: Annotated[
+        list[str] | None, typer.Argument(help="Processors, or all.", show_default=ALL_OF_THEM)
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Commit number, or time (ISO 8601, UTC).", show_default="as far as inputs are kept"
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Commit number, or time (ISO 8601, UTC).", show_default="now")
+    ] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="This one only.", show_default="all")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    kafka: Kafka = None,
+) -> None:
+    """Make every decision of a span again from what was fed, and compare it with what was committed.
+
+    Exit status 1 if anything comes out otherwise, or cannot be replayed any more.
+    """
+    import logging
+
+    from streams.commands import replay as command
+    from streams.commands.process import configure_logging
+
+    configure_logging(logging.CRITICAL)  # what a processor complained of, it complains of again
+    cluster = Settings.load(kafka=kafka).cluster()
+    outcomes = command.verify(cluster, command.chosen(applications or []), command.span_of(begin, end), partition)
+    if as_json:
+        text, equal = command.as_json(outcomes)
+        typer.echo(text)
+    else:
+        equal = command.show(outcomes, Console())
+    raise typer.Exit(not equal)
+
+
+@app.command()
 def doctor(kafka: Kafka = None) -> None:
     """Examine broker, topics, rights, clocks and lag; say how to mend what is wrong. Exit status 1 if anything is."""
     from streams import pipeline

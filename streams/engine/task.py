@@ -55,12 +55,12 @@ class Task:
         self.vocabulary = vocabulary
         self.named = named
         self.processor: ProcessorPort = processor()
-        self.tables: dict[str, Table[Any]] = {}
+        # First, so that the number of the commit opens its records in the changelog: a replay finds its place by it.
+        self.tables: dict[str, Table[Any]] = {"__task": counters()}
         for name, declared in tables_of(processor):
             self.tables[name] = Table(declared.name, declared.value)
             setattr(self.processor, name, self.tables[name])
         self.tables["__timers"] = Table("__timers", int)
-        self.tables["__task"] = counters()
         self.timers = Timers(self.tables["__timers"])
         self.processor.timers = self.timers
         self.clock = Watermark((t.name for t in processor.reads if not t.broadcast), self.tables["__task"])
