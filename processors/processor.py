@@ -71,6 +71,12 @@ class Table(Protocol[V]):
     def items(self, prefix: str = "") -> Iterator[tuple[str, V]]:
         """Keys that begin with ``prefix``, in order, with their values."""
 
+    def range(self, start: str = "", end: str | None = None, *, reverse: bool = False) -> Iterator[tuple[str, V]]:
+        """Keys of ``start <= key < end`` (None: to the last) in order, or in reverse, with their values.
+
+        The keys are those that are there when the first is taken; the table may be changed meanwhile.
+        """
+
 
 class Timers(Protocol):
     """Durable timers of one task, one time per key and clock; setting again replaces."""

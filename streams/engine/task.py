@@ -23,7 +23,8 @@ from streams.engine.ports import (
     Vocabulary,
     tables_of,
 )
-from streams.engine.state import EVENT, WALL, Table, Timers, counters
+from streams.engine.state import Table, counters
+from streams.engine.timers import EVENT, WALL, Timers
 from streams.engine.watermark import Watermark
 
 log = structlog.get_logger(__name__)
