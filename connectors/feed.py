@@ -223,7 +223,7 @@ class FeedTracker:
         detail: str,
     ) -> Gap:
         return Gap(
-            gap_id=_identifier(f"{self._feed.value}/{key}/{point or ''}/{reason.value}/{tail}"),
+            gap_id=identifier(f"{self._feed.value}/{key}/{point or ''}/{reason.value}/{tail}"),
             feed=self._feed,
             key=key,
             point=point,
@@ -244,7 +244,7 @@ def _closed(gap: Gap, detail: str, event_time: int, receive_time: int) -> Gap:
     )
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
     """An id that stays unique when two long names leave no room for the rest."""
     if len(text) <= _IDENTIFIER_LIMIT:
         return text

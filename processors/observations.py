@@ -115,6 +115,8 @@ class Observations(Processor):
     def _gaps(self, batch: Batch, out: Emitter) -> None:
         gap: Gap
         for index, gap in enumerate(batch.values):
+            if gap.feed is Feed.FILLS:
+                continue  # no operand of a rule
             feed = PRICE if gap.feed is Feed.TICKS else TELEMETRY
             names = self.named.get(f"{feed}|{gap.key}")
             if not gap.open or not names or misplaced(batch, index, gap.key):

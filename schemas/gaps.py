@@ -12,6 +12,7 @@ class Feed(enum.StrEnum):
 
     TICKS = "ticks"
     TELEMETRY = "telemetry"
+    FILLS = "fills"
 
 
 class GapReason(enum.StrEnum):
@@ -21,13 +22,15 @@ class GapReason(enum.StrEnum):
     SILENCE = "silence"
     DISCONNECTED = "disconnected"
     OVERFLOW = "overflow"
+    CROSSED = "crossed"
+    CLOCK = "clock"
 
 
 class Gap(Record, frozen=True, kw_only=True):
     """Something is missing from a feed: opened when noticed, closed when data is back or the missing came late.
 
-    Keyed by instrument (ticks) or device (telemetry). An open gap makes what was known before ``event_time``
-    unknown; the next record of the feed that was received later makes it known again.
+    Keyed by instrument (ticks), device (telemetry) or name of the drop copy (fills). An open gap makes what
+    was known before ``event_time`` unknown; the next record of the feed that was received later makes it known again.
     ``first`` and ``last`` are the missing sequence numbers, ``count`` how many, each null where not known.
     """
 

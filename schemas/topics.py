@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.alerts import Alert
 from schemas.base import Record
+from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
@@ -68,6 +69,7 @@ telemetry = Topic("telemetry", Telemetry, "device", 7 * DAYS)
 ticks = Topic("ticks", Tick, "instrument", 7 * DAYS)
 gaps = Topic("gaps", Gap, "instrument or device", 7 * DAYS)
 devices = Topic("devices", Device, "device", 7 * DAYS, compacted=True)
+books = Topic("books", Book, "instrument", 1 * DAYS)
 fills = Topic("fills", Fill, "instrument", 3650 * DAYS)
 positions = Topic("positions", Position, "book|instrument", 7 * DAYS, compacted=True)
 exposures = Topic("exposures", Exposure, "book|currency", 7 * DAYS, compacted=True)
@@ -89,6 +91,7 @@ ALL: tuple[Topic[Any], ...] = (
     ticks,
     gaps,
     devices,
+    books,
     fills,
     positions,
     exposures,

@@ -1,0 +1,1 @@
+"""The feed contract: what every market feed tells, and what becomes of it."""

@@ -1,0 +1,102 @@
+"""What a market feed tells, whatever its protocol. Prices and sizes are finite float64; times microseconds, UTC."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas.base import EARLIEST_TIME, LATEST_TIME
+from schemas.books import Trading
+
+LARGEST_PRICE = 1e9
+LARGEST_SIZE = 1e18
+
+
+class Bad(ValueError):
+    """A message of the venue that cannot be used; the text says what is wrong with it."""
+
+
+class Side(enum.Enum):
+    """A side of the book."""
+
+    BID = "bid"
+    ASK = "ask"
+
+
+class Quoted(NamedTuple):
+    """Size at a price; 0 takes the level (or the order) away. ``entry``: the order's id where the venue sends orders.
+
+    ``price`` None: the price that the order had.
+    """
+
+    side: Side
+    price: float | None
+    size: float
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole book. ``sequence``: the last update that it contains, None where the venue does not number."""
+
+    instrument: str
+    levels: Sequence[Quoted]
+    event_time: int
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Changes that belong together. ``first`` to ``sequence`` are the numbers that they cover, mostly one."""
+
+    instrument: str
+    changes: Sequence[Quoted]
+    event_time: int
+    sequence: int | None = None
+    first: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A trade. ``size``: in the venue's own quantity, 0 where not known."""
+
+    instrument: str
+    price: float
+    size: float
+    event_time: int
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The venue's session state; ``instrument`` None: of all instruments."""
+
+    instrument: str | None
+    trading: Trading
+
+
+Event = Snapshot | Update | Trade | Phase
+
+
+def price(value: float) -> float:
+    """``value`` if a price can be that; else raises :class:`Bad`. Negative is legal."""
+    if not abs(value) <= LARGEST_PRICE:  # also true for NaN
+        raise Bad(f"{value} is no price; expected a number within +-{LARGEST_PRICE:g}")
+    return value + 0.0  # no -0.0
+
+
+def size(value: float) -> float:
+    """``value`` if a size can be that; else raises :class:`Bad`."""
+    if not 0 <= value <= LARGEST_SIZE:
+        raise Bad(f"{value} is no size; expected 0 to {LARGEST_SIZE:g}")
+    return value
+
+
+def time_of(micros: float) -> int:
+    """``micros`` as an integer if it lies within 2000 to 2099; else raises :class:`Bad`."""
+    if not (math.isfinite(micros) and EARLIEST_TIME <= micros < LATEST_TIME):
+        raise Bad(f"{micros} is no time of the years 2000 to 2099")
+    return int(micros)

@@ -1,0 +1,1 @@
+"""Executions over a FIX 4.4 drop copy into fills."""

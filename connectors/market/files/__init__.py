@@ -1,0 +1,1 @@
+"""Replay of the user's own ticks from CSV and Parquet files."""

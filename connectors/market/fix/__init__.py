@@ -1,0 +1,1 @@
+"""Market data over FIX 4.4, and the FIX session itself."""

@@ -1,0 +1,1 @@
+"""Market data from JSON over WebSocket."""
