@@ -10,27 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors.fields import (
-    Credentials,
-    Host,
-    Identified,
-    Name,
-    Port,
-    Range,
-    Section,
-    Tls,
-    Unit,
-    refuse_plaintext,
-    seconds,
-)
+from connectors.fields import Identified, Name, Range, Section, Unit, seconds
 from connectors.mqtt import topics
-
-
-class Protocol(enum.StrEnum):
-    """The version that is spoken; a broker that does not know it refuses the connection."""
-
-    V5 = "5"
-    V311 = "3.1.1"
+from connectors.mqtt.broker import Broker
 
 
 class PayloadFormat(enum.StrEnum):
@@ -129,36 +111,20 @@ class Device(Identified):
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
 
 
-class MqttConfig(Credentials):
+class MqttConfig(Broker):
     """One broker and what is read from it.
 
-    ``client_id`` must stay the same and be used once: it names the session in which the broker keeps what was not
-    acknowledged, for ``session_expiry`` seconds. ``receive_maximum``: messages that the broker may send ahead of the
-    acknowledgements (MQTT 5; a 3.1.1 broker has its own setting). ``clock_tolerance``: a source time that is further
-    ahead of this machine's clock makes the sample uncertain.
+    ``client_id`` must stay the same: it names the session in which the broker keeps what was not acknowledged, for
+    ``session_expiry`` seconds.
     """
 
-    host: Host
-    port: Port = 1883
-    protocol: Protocol = Protocol.V5
-    client_id: Annotated[str, Field(strict=True, min_length=1, max_length=200)] = "gridtape"
     session_expiry: Annotated[int, seconds(least=1, most=31_536_000)] = 86_400_000_000
-    keepalive: Annotated[int, seconds(least=1, most=3600)] = 30_000_000
-    receive_maximum: Annotated[int, Field(strict=True, ge=1, le=65_535)] = 500
-    clock_tolerance: Annotated[int, seconds(least=0, most=86_400)] = 60_000_000
-    backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
-    tls: Tls | None = None
-    allow_plaintext: bool = False
     devices: Annotated[tuple[Device, ...], Field(min_length=1)]
     subscriptions: Annotated[tuple[Subscription, ...], Field(min_length=1)]
 
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        problems = []
-        try:
-            refuse_plaintext(self.host, encrypted=self.tls is not None, allow_plaintext=self.allow_plaintext)
-        except ValueError as error:
-            problems.append(f"host: {error}")
+    def problems(self) -> list[str]:
+        """What does not fit together; empty when all is well."""
+        problems = super().problems()
         if twice := _repeated(one.filter for one in self.subscriptions):
             problems.append(f"subscriptions: filters that stand twice: {', '.join(twice)}")
         known = {device.name for device in self.devices}
@@ -167,9 +133,7 @@ class MqttConfig(Credentials):
             for place, one in enumerate(self.subscriptions)
             if one.device is not None and one.device not in known
         ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+        return problems
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

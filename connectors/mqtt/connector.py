@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
 
 import paho.mqtt.client as paho
-import structlog
 
-from connectors import clock, metrics
-from connectors.connector import Backoff
-from connectors.feed import FeedTracker, event_id
-from connectors.lifecycle import Lifecycle, Profile, profile_of
+from connectors import metrics
+from connectors.feed import FeedTracker
+from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
-from connectors.mqtt.config import Device as DeviceConfig
-from connectors.mqtt.config import MqttConfig
+from connectors.mqtt.config import Device, MqttConfig
+from connectors.mqtt.link import Link
 from connectors.mqtt.payload import Refused
-from connectors.mqtt.session import Lost, Session
+from connectors.mqtt.session import Session, Subscribe
 from connectors.mqtt.translate import Translator
-from connectors.outlet import Full, Outlet, Waiting
-from schemas import topics
+from connectors.outlet import Outlet
 from schemas.base import Quality
-from schemas.devices import Device, Storage
 from schemas.gaps import Feed, Gap
-
-log = structlog.get_logger(__name__)
-_TICK_SECONDS = 0.5
-_STEADY_SECONDS = 30.0
 
 
 class MqttConnector:
@@ -47,97 +35,47 @@ class MqttConnector:
         self._outlet = outlet
         self._translator = Translator(config)
         self._tracker = FeedTracker(Feed.TELEMETRY)
-        self._outbox: deque[Callable[[], None]] = deque()
-        self._refused_gaps: deque[Gap] = deque()
-        self._lives = {
-            device.name: Lifecycle(self.name, profile(config, device), self._tell) for device in config.devices
-        }
-        self._statuses: dict[str, tuple[Device, str]] = {}
-        self._state_of_link: State | None = None
-        self._connected = False
-        self._last_time = 0
-        self._last_tick = 0.0
-        self._where = f"{config.host}:{config.port}"
+        profiles = [profile(config, device) for device in config.devices]
+        self._link = Link(self.name, config, self, outlet, profiles)
+        self._outbox = self._link.outbox
+        self._subscriptions = [Subscribe(one.template.filter) for one in config.subscriptions]
 
     def run(self, stop: threading.Event) -> None:
         """Read until ``stop``; reconnects by itself."""
-        backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
         for device in self._config.devices:
-            self._tracker.watch(device.name, None, silence=device.silence, now=self._now())
-            self._lives[device.name].state(State.CONNECTING)
-        try:
-            self._stay_connected(backoff, stop)
-        finally:
-            self._connected = False
-            self._link(State.DOWN)
-            for life in self._lives.values():
-                life.state(State.DOWN, "the connector stops")
-            self._drain()
+            self._tracker.watch(device.name, None, silence=device.silence, now=self._link.now())
+        self._link.run(stop)
 
-    def _stay_connected(self, backoff: Backoff, stop: threading.Event) -> None:
-        while not stop.is_set():
-            began = time.monotonic()
-            session = Session(self._config, self._take, self._live)
-            try:
-                self._link(State.CONNECTING)
-                session.connect(stop)
-                self._serve(session, stop)
-            except Lost as lost:
-                if stop.is_set():
-                    return
-                self._interrupted(str(lost))
-                if time.monotonic() - began > _STEADY_SECONDS:
-                    backoff.reset()
-            finally:
-                session.close()
-            self._wait(backoff, stop)
+    def session(self) -> Session:
+        """A new session, not connected yet."""
+        return Session(
+            self._config,
+            self._subscriptions,
+            self._take,
+            lambda _session: self._link.live(),
+            expiry=self._config.session_expiry,
+        )
 
-    def _serve(self, session: Session, stop: threading.Event) -> None:
-        while not stop.is_set():
-            self._tick()
-            session.round(0.05 if self._outbox else 0.2, reading=len(self._outbox) <= self._config.receive_maximum)
-            self._drain()
-        # What Kafka takes within a moment need not come again after a restart.
+    def lost(self, why: str) -> None:
+        """A gap per device, which its next message closes."""
+        now = self._link.now()
+        for device in self._config.devices:
+            self._hand_on_gaps(self._tracker.disconnected(device.name, now=now, detail=why))
+
+    def tick(self) -> None:
+        """Look for silent devices."""
+        gaps = self._tracker.silent(self._link.now())
+        for gap in gaps:
+            self._link.lives[gap.key].state(State.STALE, gap.detail)
+        self._hand_on_gaps(gaps)
+
+    def leave(self, session: Session) -> None:
+        """What Kafka takes within a moment need not come again after a restart."""
         self._outlet.flush(1.0)
         session.round(0.0, reading=False)
 
-    def _wait(self, backoff: Backoff, stop: threading.Event) -> None:
-        """Between connections: gaps and what came before are still handed on."""
-        until = time.monotonic() + backoff.next_delay()
-        while not stop.is_set() and (left := until - time.monotonic()) > 0:
-            self._tick()
-            self._drain()
-            stop.wait(min(left, 0.2))
-
-    def _live(self) -> None:
-        log.info("connected to the broker", broker=self._where, client_id=self._config.client_id)
-        self._connected = True
-        self._link(State.LIVE)
-
-    def _interrupted(self, why: str) -> None:
-        log.warning("no connection to the broker; trying again", broker=self._where, reason=why)
-        self._connected = False
-        metrics.ERRORS.labels(self.name, "").inc()
-        self._link(State.DOWN)
-        now = self._now()
-        for device in self._config.devices:
-            self._lives[device.name].failed()
-            self._lives[device.name].state(State.DOWN, why)
-            self._hand_on_gaps(self._tracker.disconnected(device.name, now=now, detail=why))
-
-    def _tick(self) -> None:
-        if time.monotonic() - self._last_tick < _TICK_SECONDS:
-            return
-        self._last_tick = time.monotonic()
-        gaps = self._tracker.silent(self._now())
-        for gap in gaps:
-            self._lives[gap.key].state(State.STALE, gap.detail)
-        self._hand_on_gaps(gaps)
-        self._hand_on_gaps([self._refused_gaps.popleft() for _ in range(len(self._refused_gaps))])
-        self._tell_waiting()
-
     def _take(self, session: Session, message: paho.MQTTMessage) -> None:
-        receive_time = self._now()
+        receive_time = self._link.now()
         payload = bytes(message.payload)
         try:
             topic = message.topic
@@ -150,19 +88,11 @@ class MqttConnector:
         except Refused as refused:
             metrics.ERRORS.labels(self.name, "").inc()
             pending = session.expect(message, 1)
-            self._outbox.append(
-                functools.partial(
-                    self._outlet.dead_letter,
-                    source=f"mqtt:{topic}",
-                    reason=str(refused),
-                    raw=payload,
-                    receive_time=receive_time,
-                    done=pending.settle if pending else None,
-                )
-            )
-            self._drain()
+            settle = pending.settle if pending else None
+            self._outbox.letter(f"mqtt:{topic}", str(refused), payload, receive_time, settle)
+            self._link.drain()
             return
-        life = self._lives[record.device]
+        life = self._link.lives[record.device]
         life.taken()
         if record.quality is Quality.BAD:
             life.failed()
@@ -182,71 +112,17 @@ class MqttConnector:
         pending = session.expect(message, 1 + len(gaps))
         settle = pending.settle if pending else None
         for gap in gaps:
-            self._outbox.append(functools.partial(self._publish_gap, gap, settle))
-        self._outbox.append(
-            functools.partial(
-                self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id, done=settle
-            )
-        )
-        self._drain()
+            self._outbox.gap(gap, settle)
+        self._outbox.sample(record, record_id, settle)
+        self._link.drain()
 
     def _hand_on_gaps(self, gaps: list[Gap]) -> None:
-        self._outbox.extend(functools.partial(self._publish_gap, gap, None) for gap in gaps)
-        self._drain()
-
-    def _publish_gap(self, gap: Gap, settle: Callable[[str | None], None] | None) -> None:
-        def done(error: str | None) -> None:
-            if error is not None:
-                self._refused_gaps.append(gap)  # the broker will not tell us of it a second time
-            if settle is not None:
-                settle(error)
-
-        self._outlet.publish(topics.gaps, gap.key, gap, event_id=event_id(gap), done=done)
-
-    def _drain(self) -> None:
-        try:
-            while self._outbox:
-                self._outbox[0]()
-                self._outbox.popleft()
-            while self._statuses:
-                device, (record, identity) = next(iter(self._statuses.items()))
-                self._outlet.publish(topics.devices, device, record, event_id=identity)
-                del self._statuses[device]
-        except Full:
-            self._link(State.DEGRADED if self._connected else State.DOWN)
-            return
-        if self._connected:
-            self._link(State.LIVE)
-
-    def _tell(self, record: Device, identity: str) -> None:
-        """Of each device the newest status is enough: that is all that its topic keeps."""
-        self._statuses[record.device] = (record, identity)
-
-    def _tell_waiting(self) -> None:
-        """The broker keeps what Kafka does not take; beyond the receive maximum the socket is not read."""
-        behind = self._outlet.waiting()
-        if self._outbox:
-            paused = len(self._outbox) > self._config.receive_maximum
-            reason = behind.reason or "the way to Kafka is full"
-            behind = Waiting(Storage.PAUSED if paused else Storage.MEMORY, len(self._outbox), reason)
-        for life in self._lives.values():
-            life.waits(behind)
-            life.beat()
-        self._drain()
-
-    def _link(self, state: State) -> None:
-        """How the connection to the broker stands; the devices behind it have states of their own."""
-        if self._state_of_link is not state:
-            self._state_of_link = state
-            metrics.set_state(self.name, "", state)
-
-    def _now(self) -> int:
-        """Microseconds; strictly rising, so that two messages never have the same receive time."""
-        self._last_time = max(clock.now(), self._last_time + 1)
-        return self._last_time
+        for gap in gaps:
+            self._outbox.gap(gap)
+        self._link.drain()
 
 
-def profile(config: MqttConfig, device: DeviceConfig) -> Profile:
+def profile(config: MqttConfig, device: Device) -> Profile:
     """What is told of a device beside its samples: every point that a subscription may bring of it."""
     points = {
         point.name: (point.name, point.unit, point.range)

@@ -12,7 +12,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -23,11 +24,37 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from connectors.mqtt.config import MqttConfig, Protocol
+from connectors.mqtt.broker import Broker, Protocol, Transport
 
 log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 3.0
 READS_PER_ROUND = 100
+TOPIC_ALIASES = 1000
+"""Topics that a broker may send as numbers (MQTT 5.0, section 3.3.2.3.4); they live as long as the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """A topic filter, and whether retained messages come with every connection or only once per session."""
+
+    filter: str
+    qos: int = 1
+    retained_always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes for us when we are gone without a goodbye: QoS 1, retained."""
+
+    topic: str
+    payload: bytes
+
+
+def _options(one: Subscribe) -> SubscribeOptions:
+    retained = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+    return SubscribeOptions(
+        qos=one.qos, retainHandling=retained if one.retained_always else SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+    )
 
 
 class Lost(Exception):
@@ -60,14 +87,29 @@ class Pending:
 
 class Session:
     """Connects, subscribes, hands over every message and acknowledges what is settled. Only :meth:`fail` and
-    :meth:`wake` may be called from other threads."""
+    :meth:`wake` may be called from other threads.
+
+    ``expiry``: microseconds for which the broker keeps what was not acknowledged; 0: nothing is kept, each connection
+    begins anew.
+    """
 
     def __init__(
-        self, config: MqttConfig, on_message: Callable[[Session, paho.MQTTMessage], None], on_live: Callable[[], None]
+        self,
+        config: Broker,
+        subscriptions: Sequence[Subscribe],
+        on_message: Callable[[Session, paho.MQTTMessage], None],
+        on_live: Callable[[Session], None],
+        *,
+        expiry: int,
+        will: Will | None = None,
     ) -> None:
         self._config = config
+        self._subscriptions = subscriptions
         self._on_message = on_message
         self._on_live = on_live
+        self._expiry = expiry
+        self._will = will
+        self._aliases: dict[int, bytes] = {}
         self._pending: deque[Pending] = deque()
         self._failure: str | None = None
         self._live = False
@@ -108,9 +150,10 @@ class Session:
         extra: dict[str, Any] = {}
         if config.protocol is Protocol.V5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = config.session_expiry // 1_000_000
+            properties.SessionExpiryInterval = self._expiry // 1_000_000
             properties.ReceiveMaximum = config.receive_maximum
-            extra = {"clean_start": False, "properties": properties}
+            properties.TopicAliasMaximum = TOPIC_ALIASES
+            extra = {"clean_start": self._expiry == 0, "properties": properties}
         try:
             self._client.connect(config.host, config.port, keepalive=max(1, config.keepalive // 1_000_000), **extra)
         except (OSError, ValueError) as error:  # ValueError: ssl.CertificateError
@@ -120,6 +163,10 @@ class Session:
             if time.monotonic() > deadline:
                 raise Lost(f"{self._where} took the connection but did not answer in time; is it an MQTT broker?")
             self.round(0.1)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> paho.MQTTMessageInfo:
+        """Hand a message of our own over; it is written with this or the next round."""
+        return self._client.publish(topic, payload, qos=qos, retain=retain)
 
     def round(self, timeout: float, *, reading: bool = True) -> None:
         """Read, acknowledge and write once; wait at most ``timeout`` seconds for something to do.
@@ -181,8 +228,9 @@ class Session:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=config.client_id,
-            clean_session=None if is_v5 else False,
+            clean_session=None if is_v5 else self._expiry == 0,
             protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
+            transport="websockets" if config.transport is Transport.WEBSOCKET else "tcp",
             reconnect_on_failure=False,
             manual_ack=True,
         )
@@ -194,6 +242,10 @@ class Session:
                 str(path) if path else None for path in (tls.ca_file, tls.cert_file, tls.key_file)
             )
             client.tls_set(ca_file, cert_file, key_file)
+        if config.transport is Transport.WEBSOCKET:
+            client.ws_set_options(config.websocket_path)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
@@ -202,7 +254,21 @@ class Session:
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._received += 1
+        alias = getattr(message.properties, "TopicAlias", None)
+        if alias is not None and not self._named(message, alias):
+            return
         self._on_message(self, message)
+
+    def _named(self, message: paho.MQTTMessage, alias: int) -> bool:
+        """Put the topic in place of its number, which paho hands over as it came."""
+        if message._topic:
+            self._aliases[alias] = message._topic
+        elif alias in self._aliases:
+            message.topic = self._aliases[alias]
+        else:
+            self.fail(f"{self._where} sent topic alias {alias} without having said what it stands for")
+            return False
+        return True
 
     def _connected(
         self, client: paho.Client, _data: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None
@@ -211,25 +277,23 @@ class Session:
             self.fail(f"{self._where} refused the connection: {reason} (check username, password, client_id, protocol)")
             return
         if self._config.protocol is Protocol.V5:
-            # Retained messages come once per session, not with every reconnection.
-            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-            client.subscribe([(one.template.filter, options) for one in self._config.subscriptions])
+            client.subscribe([(one.filter, _options(one)) for one in self._subscriptions])
         else:
-            client.subscribe([(one.template.filter, 1) for one in self._config.subscriptions])
+            client.subscribe([(one.filter, one.qos) for one in self._subscriptions])
 
     def _subscribed(
         self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
     ) -> None:
-        for one, reason in zip(self._config.subscriptions, reasons, strict=False):
+        for one, reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 log.error(
                     "the broker refused a subscription; nothing comes from it until its access rules allow it",
                     broker=self._where,
-                    filter=one.template.filter,
+                    filter=one.filter,
                     reason=str(reason),
                 )
         self._live = True
-        self._on_live()
+        self._on_live(self)
 
     def _disconnected(
         self,

@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.mqtt import session as module
+from connectors.mqtt.broker import Protocol
 from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.connector import MqttConnector
-from connectors.mqtt.session import Lost, Pending, Session
+from connectors.mqtt.session import Lost, Pending, Session, Subscribe
 from connectors.publisher import Publisher
 from streams.engine.cluster import Cluster
 
 CONNACK = bytes.fromhex("20020000")
+CONNACK_5 = bytes.fromhex("2003000000")
 PUBACK = 0x40
 
 
@@ -47,9 +49,11 @@ class ScriptedBroker:
                 self._peer.settimeout(10)
                 self.packet()
                 self._peer.sendall(answer)
-                if answer == CONNACK:
+                if answer in (CONNACK, CONNACK_5):
                     _, subscribe = self.packet()
-                    self._peer.sendall(b"\x90\x03" + subscribe[:2] + bytes([code]))
+                    properties = b"\0" if answer == CONNACK_5 else b""
+                    body = subscribe[:2] + properties + bytes([code])
+                    self._peer.sendall(bytes([0x90, len(body)]) + body)
                     self.connected.set()
                 self._goodbye.wait(10)
                 self._peer.shutdown(socket.SHUT_WR)
@@ -106,6 +110,11 @@ def settings_for(broker: ScriptedBroker) -> MqttConfig:
     )
 
 
+def open_session(config: MqttConfig, take: Callable[[Session, paho.MQTTMessage], None]) -> Session:
+    subscriptions = [Subscribe(one.template.filter) for one in config.subscriptions]
+    return Session(config, subscriptions, take, lambda _: None, expiry=config.session_expiry)
+
+
 @pytest.fixture
 def taken() -> list[Pending | None]:
     return []
@@ -116,7 +125,7 @@ def session(config: MqttConfig, taken: list[Pending | None]) -> Iterator[Session
     def take(session: Session, message: paho.MQTTMessage) -> None:
         taken.append(session.expect(message, 1))
 
-    session = Session(config, take, lambda: None)
+    session = open_session(config, take)
     yield session
     session.close()
 
@@ -233,7 +242,7 @@ def test_session_when_the_broker_sends_nonsense_ends_the_connection_and_nothing_
     nonsense: list[tuple[int, bytes]], is_live: bool
 ) -> None:
     broker = ScriptedBroker()
-    session = Session(settings_for(broker), lambda session, message: session.expect(message, 1) and None, lambda: None)
+    session = open_session(settings_for(broker), lambda session, message: session.expect(message, 1) and None)
     raw = b"".join(bytes([first, len(body)]) + body for first, body in nonsense)
     try:
         if is_live:
@@ -274,3 +283,25 @@ def test_connector_when_a_topic_is_not_utf8_puts_it_aside_and_goes_on(
     told = capsys.readouterr().out
     assert "records=1" in told
     assert "mqtt:(not UTF-8)" in told
+
+
+def test_session_when_the_broker_sends_topic_aliases_puts_the_topics_in_their_place() -> None:
+    topics: list[str] = []
+    broker = ScriptedBroker()
+    config = settings_for(broker).model_copy(update={"protocol": Protocol.V5})
+    session = open_session(config, lambda _session, message: topics.append(message.topic))
+    named = bytes.fromhex("30 0c 0003") + b"a/b" + bytes.fromhex("03 23 0007") + b"1.5"
+    numbered = bytes.fromhex("30 09 0000 03 23 0007") + b"1.5"
+    unknown = bytes.fromhex("30 09 0000 03 23 0008") + b"1.5"
+    broker.serve(CONNACK_5)
+    try:
+        session.connect(threading.Event())
+        broker.say(named + numbered)
+        rounds(session, lambda: len(topics) == 2)
+        broker.say(unknown)
+        with pytest.raises(Lost, match="topic alias 8"):
+            rounds(session, lambda: False)
+    finally:
+        session.close()
+        broker.close()
+    assert topics == ["a/b", "a/b"]
