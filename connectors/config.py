@@ -17,6 +17,7 @@ from connectors.market.config import MarketConfig
 from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
+from connectors.spool.config import StoreConfig
 
 _SECRETS = ("password", "passphrase", "secret", "token", "credential")
 _Key = str | int
@@ -29,6 +30,7 @@ class Config(Section):
     modbus: Annotated[list[ModbusDevice], Field(max_length=10_000)] = Field(default_factory=list)
     opcua: Annotated[list[OpcUaServer], Field(max_length=10_000)] = Field(default_factory=list)
     market: MarketConfig | None = None
+    store: StoreConfig = StoreConfig()
 
 
 class ConfigError(ValueError):
@@ -64,7 +66,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
         problems = _described(error.errors(include_url=False)) + problems
     if config is None or problems:
         raise ConfigError(path, problems)
-    if config == Config():
+    if config == Config(store=config.store):
         raise ConfigError(path, ["names no connector; allowed: [mqtt], [[modbus]], [[opcua]], [market]"])
     return config
 

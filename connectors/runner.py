@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -13,7 +14,11 @@ from connectors import metrics
 from connectors.config import Config, ConfigError
 from connectors.connector import Backoff, Connector
 from connectors.metrics import State
+from connectors.outlet import Outlet
 from connectors.publisher import Publisher
+from connectors.spool.config import StoreConfig
+from connectors.spool.forwarder import Forwarder
+from connectors.spool.store import Store, StoreUnusable
 from streams.engine.cluster import Cluster
 
 log = structlog.get_logger(__name__)
@@ -27,7 +32,9 @@ class Service:
     """A connector that can be made anew after a failure."""
 
     name: str
-    make: Callable[[Publisher], Connector]
+    make: Callable[[Outlet], Connector]
+    forgetful: bool = False
+    """The source cannot be asked to say something again, so that its records wait on disk while Kafka is away."""
 
 
 def services(config: Config) -> list[Service]:
@@ -47,12 +54,12 @@ def services(config: Config) -> list[Service]:
             extra = "modbus"
             from connectors.modbus.connector import ModbusConnector
 
-            found.append(Service(extra, lambda publisher: ModbusConnector(config.modbus, publisher)))
+            found.append(Service(extra, lambda outlet: ModbusConnector(config.modbus, outlet), forgetful=True))
         if config.opcua:
             extra = "opcua"
             from connectors.opcua.connector import OpcUaConnector
 
-            found.append(Service(extra, lambda publisher: OpcUaConnector(config.opcua, publisher)))
+            found.append(Service(extra, lambda outlet: OpcUaConnector(config.opcua, outlet), forgetful=True))
         if (market := config.market) is not None:
             extra = "market"
             from connectors.market.connector import MarketConnector
@@ -64,21 +71,29 @@ def services(config: Config) -> list[Service]:
     return found
 
 
-def run_connectors(config: Config, cluster: Cluster, stop: threading.Event) -> None:
+def run_connectors(config: Config, cluster: Cluster, stop: threading.Event, waiting_folder: Path | None = None) -> None:
     """Run until ``stop`` is set, or until every connector has finished by itself (a replay has an end).
 
-    Returns within 5 s of ``stop``, with the publishers flushed as far as Kafka takes it. Raises ConfigError as
-    :func:`services`.
+    ``waiting_folder``: where records wait while Kafka is away unless the settings say otherwise; without either they
+    wait in memory only. Returns within 5 s of ``stop``, with what Kafka has not taken kept on disk. Raises ConfigError
+    as :func:`services`, and when the store cannot be used.
     """
-    run_services(services(config), cluster, stop)
+    folder = config.store.folder or waiting_folder
+    run_services(services(config), cluster, stop, config.store if config.store.enabled else None, folder)
 
 
-def run_services(chosen: list[Service], cluster: Cluster, stop: threading.Event) -> None:
+def run_services(
+    chosen: list[Service],
+    cluster: Cluster,
+    stop: threading.Event,
+    store: StoreConfig | None = None,
+    folder: Path | None = None,
+) -> None:
     """As :func:`run_connectors`, for connectors that the caller has chosen."""
-    publishers = [Publisher(cluster, service.name) for service in chosen]
+    outlets = _outlets(chosen, cluster, store, folder)
     threads = [
-        threading.Thread(target=_supervise, args=(service, publisher, stop), name=service.name, daemon=True)
-        for service, publisher in zip(chosen, publishers, strict=True)
+        threading.Thread(target=_supervise, args=(service, outlet, stop), name=service.name, daemon=True)
+        for service, outlet in zip(chosen, outlets, strict=True)
     ]
     log.info("starting connectors", connectors=[service.name for service in chosen], bootstrap=cluster.bootstrap)
     for thread in threads:
@@ -91,17 +106,41 @@ def run_services(chosen: list[Service], cluster: Cluster, stop: threading.Event)
         if thread.is_alive():
             log.warning("a connector did not stop in time and is left behind", connector=thread.name)
     deadline = time.monotonic() + _FLUSH_SECONDS
-    for publisher in publishers:
-        publisher.close(max(0.1, deadline - time.monotonic()))
+    for outlet in outlets:
+        outlet.close(max(0.1, deadline - time.monotonic()))
     log.info("connectors stopped")
 
 
-def _supervise(service: Service, publisher: Publisher, stop: threading.Event) -> None:
+def _outlets(
+    chosen: list[Service], cluster: Cluster, store: StoreConfig | None, folder: Path | None
+) -> list[Publisher | Forwarder]:
+    made: list[Publisher | Forwarder] = []
+    try:
+        for service in chosen:
+            if store is None or folder is None or not service.forgetful:
+                made.append(Publisher(cluster, service.name))
+                continue
+            file = Store(
+                folder / f"{cluster.named(service.name)}.sqlite",
+                disk_megabytes=store.disk_megabytes,
+                keep_free_megabytes=store.keep_free_megabytes,
+            )
+            forwarder = Forwarder(Publisher(cluster, service.name), file, store, service.name)
+            forwarder.start()
+            made.append(forwarder)
+    except StoreUnusable as error:
+        for outlet in made:
+            outlet.close(0.0)
+        raise ConfigError("connectors", [str(error)]) from error
+    return made
+
+
+def _supervise(service: Service, outlet: Outlet, stop: threading.Event) -> None:
     backoff = Backoff(stop, first=1.0, ceiling=60.0)
     while not stop.is_set():
         began = time.monotonic()
         try:
-            service.make(publisher).run(stop)
+            service.make(outlet).run(stop)
         except Exception:
             # The outermost edge of the connector's thread: whatever failed in it must not take the others along.
             log.exception("a connector failed and will be started again", connector=service.name)

@@ -16,7 +16,7 @@ from connectors.market.config import MarketConfig
 from connectors.market.pace import Pace
 from connectors.market.source import Sent, Source, sources
 from connectors.metrics import State
-from connectors.publisher import Full, Publisher
+from connectors.outlet import Full, Outlet
 from schemas import topics
 from schemas.gaps import Feed, Gap
 from schemas.ticks import Tick
@@ -43,7 +43,7 @@ class MarketConnector:
 
     name = "market"
 
-    def __init__(self, config: MarketConfig, publisher: Publisher, *, now: Callable[[], int] = clock.now) -> None:
+    def __init__(self, config: MarketConfig, publisher: Outlet, *, now: Callable[[], int] = clock.now) -> None:
         self._config = config
         self._publisher = publisher
         self._now = now

@@ -68,7 +68,11 @@ class Poller:
         due = loop.time()
         while True:
             LATENESS.labels(self._device.name).observe(max(0.0, loop.time() - due))
-            await self._poll()
+            if self._feed.full:
+                # What is read now could be kept nowhere: the device is left alone, and what is missed is counted.
+                self._feed.left_out(register.point for register in self._device.registers)
+            else:
+                await self._poll()
             self._backoff.reset()
             self._feed.check_silence()
             due += interval

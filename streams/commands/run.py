@@ -43,7 +43,7 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
 
     config = load(file or settings.connectors_file)
     prepare(settings)
-    run_connectors(config, settings.cluster(), stop)
+    run_connectors(config, settings.cluster(), stop, settings.data_dir / "waiting")
 
 
 def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> None:

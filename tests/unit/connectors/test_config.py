@@ -96,7 +96,7 @@ type = "int17"
 
 def test_config_when_a_section_is_misspelt_names_the_allowed_ones(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, MQTT + "\n[markt]\nseed = 1\n")
-    assert found == "markt: is no known key; did you mean market? allowed here: mqtt, modbus, opcua, market"
+    assert found == "markt: is no known key; did you mean market? allowed here: mqtt, modbus, opcua, market, store"
 
 
 def test_config_when_a_union_member_is_wrong_names_the_key_of_the_file_once(tmp_path: Path) -> None:
