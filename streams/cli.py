@@ -159,6 +159,10 @@ def replay(
         str | None, typer.Option("--to", help="Commit number, or time (ISO 8601, UTC).", show_default="now")
     ] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="This one only.", show_default="all")] = None,
+    supposed: Annotated[
+        Path | None,
+        typer.Option("--with", help="TOML or JSON as for publish: show which decisions it would have changed."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
     kafka: Kafka = None,
 ) -> None:
@@ -169,11 +173,21 @@ def replay(
     import logging
 
     from streams.commands import replay as command
+    from streams.commands import suppose
     from streams.commands.process import configure_logging
 
     configure_logging(logging.CRITICAL)  # what a processor complained of, it complains of again
-    cluster = Settings.load(kafka=kafka).cluster()
-    outcomes = command.verify(cluster, command.chosen(applications or []), command.span_of(begin, end), partition)
+    cluster, span = Settings.load(kafka=kafka).cluster(), command.span_of(begin, end)
+    if supposed is not None:
+        if partition is not None:
+            raise typer.BadParameter("--with follows the flow through all partitions", param_hint="--partition")
+        answer = suppose.suppose(cluster, applications or [], span, supposed)
+        if as_json:
+            typer.echo(suppose.as_json(answer))
+        else:
+            suppose.show(answer, Console())
+        raise typer.Exit(not answer.trustworthy)
+    outcomes = command.verify(cluster, command.chosen(applications or []), span, partition)
     if as_json:
         text, equal = command.as_json(outcomes)
         typer.echo(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tomllib
@@ -38,15 +39,12 @@ class ControlError(Exception):
 def read_file(path: Path, now: int) -> list[Keyed]:
     """Records of a TOML file with tables [[instruments]], [[limits]], [[rules]], [[control]], [[fills]].
 
+    A file named ``.json`` holds the same as one object of arrays.
+
     ``now`` (microseconds) becomes event and receive time, and the version where the file gives none, so that a later
     publication always has the higher version. Raises ControlError with all errors at once.
     """
-    try:
-        document = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise ControlError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ControlError(f"{path} is not TOML: {error}") from error
+    document = _document(path)
     errors: list[str] = []
     records: list[Keyed] = []
     for table, rows in document.items():
@@ -54,7 +52,7 @@ def read_file(path: Path, now: int) -> list[Keyed]:
             errors.append(f"{path}: [[{table}]] is not known; allowed are {', '.join(sorted(_KINDS))}")
             continue
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            errors.append(f"{path}: {table} must be written as tables, each under a line [[{table}]]")
+            errors.append(f"{path}: {table} must be written as tables, each under a line [[{table}]] (JSON: an array)")
             continue
         topic, key_field = _KINDS[table]
         for number, row in enumerate(rows):
@@ -73,6 +71,20 @@ def read_file(path: Path, now: int) -> list[Keyed]:
     if errors:
         raise ControlError("nothing was published:\n" + "\n".join(f"  {e}" for e in errors))
     return records
+
+
+def _document(path: Path) -> dict[str, Any]:
+    kind = "JSON" if path.suffix == ".json" else "TOML"
+    try:
+        text = path.read_bytes().decode()
+        document = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except OSError as error:
+        raise ControlError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # what both parsers raise, and decoding too
+        raise ControlError(f"{path} is not {kind}: {error}") from error
+    if not isinstance(document, dict):
+        raise ControlError(f'{path} must hold an object such as {{"limits": [...]}}')
+    return document
 
 
 def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, timeout: float = 15.0) -> None:

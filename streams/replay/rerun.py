@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from schemas import cloudevents, topics
 from schemas.journal import Journal, Segment
@@ -67,6 +69,15 @@ class Rerun:
     def reset(self) -> None:
         """Forget all state: commit 1 comes next."""
         self.task = Task(self.processor, self.partition, Words(), named=self.named, **self.accessors)
+
+    def twin(self) -> Rerun:
+        """Another task with the same committed state; it takes any ``MessagePort``."""
+        twin = replace(self, accessors={})
+        for table in self.task.tables.values():
+            for key, value in table.items():
+                twin.task.restore(f"{table.name}/{key}".encode(), msgspec.json.encode(value))
+        twin.task.restored()
+        return twin
 
     def topic(self, segment: Segment) -> TopicPort | None:
         """Which input a segment is of; None for timers. Raises KeyError when the processor does not read it."""

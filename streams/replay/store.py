@@ -36,6 +36,12 @@ class Store(Protocol):
     def fed(self, partition: int, topic: TopicPort, segment: Segment) -> Sequence[MessagePort]:
         """The records of a segment. Raises Gone when they are no longer all there."""
 
+    def event_id(self, message: Any) -> str:
+        """The CloudEvents id of a record that was fed."""
+
+    def partitions(self, topic: str) -> int:
+        """Partitions of a topic (name without prefix); 0 when there is none."""
+
     def state_before(self, task: Task, entry: Entry) -> None:
         """Put the state before the commit into a new task. Raises Gone; TooOld when a later commit has a state."""
 
@@ -63,7 +69,7 @@ class KafkaStore:
             self._tapes.popitem()[1].close()
 
     def partitions(self, topic: str) -> int:
-        """Partitions of a topic (name without prefix). Raises Gone when there is no such topic."""
+        """Partitions of a topic (name without prefix); 0 when there is none."""
         if topic not in self._counts:
             found = self._cluster.admin().list_topics(timeout=30).topics
             self._counts = {self._cluster.bare(name): len(one.partitions) for name, one in found.items()}
@@ -97,6 +103,10 @@ class KafkaStore:
         """Put the state before the commit into a new task. Raises Gone; TooOld when a later commit has a state."""
         with self._tape(changelog_of(task.application), task.partition) as tape:
             state_before(tape, task, entry)
+
+    def event_id(self, message: Any) -> str:
+        """The CloudEvents id of a record that was fed."""
+        return cloudevents.read(message.headers()).get("ce_id", "")
 
     def committed(self, processor: type[Any], entry: Entry) -> list[Committed]:
         """What the application committed within five seconds before the journal record, of all its tasks."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+import json
+import tomllib
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -96,6 +98,27 @@ def test_file_when_bad_is_refused_with_what_is_wrong(tmp_path, content, says):
     with pytest.raises(control.ControlError, match=says) as caught:
         control.read_file(path, NOW)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[]", r'must hold an object such as \{"limits"'),
+        ('{"limits": {}}', r"each under a line \[\[limits\]\] \(JSON: an array\)"),
+    ],
+)
+def test_file_when_bad_json_is_refused_with_what_is_wrong(tmp_path, content, says):
+    path = tmp_path / "reference.json"
+    path.write_text(content)
+    with pytest.raises(control.ControlError, match=says):
+        control.read_file(path, NOW)
+
+
+def test_file_when_json_holds_the_same_as_toml_gives_the_same_records(tmp_path):
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps(tomllib.loads(GOOD)))
+    assert control.read_file(path, NOW) == control.read_file(written(tmp_path, GOOD), NOW)
 
 
 def test_file_when_missing_is_named(tmp_path):

@@ -37,6 +37,12 @@ class MemoryStore:
             raise Gone(f"{topic.name}[{partition}] was read from offset {segment.first}: expired")
         return self.driver.log[topic.name, partition][segment.first : segment.last + 1]
 
+    def event_id(self, message):
+        return cloudevents.read(message.headers).get("ce_id", "")
+
+    def partitions(self, topic):
+        return self.driver.partitions
+
     def state_before(self, task, entry):
         raise TooOld("the in-memory changelog tells only the newest state", None, 0)
 
