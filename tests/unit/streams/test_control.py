@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 import json
 import tomllib
+from contextlib import suppress
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
