@@ -11,7 +11,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench docs contracts lock clean
+.PHONY: help install demo test lint faults bench docs contracts lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ lint: $(STAMP)  ## check style, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+faults: $(STAMP)  ## break broker, network and workers for 10 minutes, then prove exactly once; ARGS="--seed 7 --seconds 60"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(STAMP)  ## measure throughput and latency of the engine on the local Kafka
 	@$(BIN)/python tests/performance/bench_positions.py $(ARGS)

@@ -101,9 +101,9 @@ class Kafka(Service):
         found = jars.class_path(self._progress, cache=self._cache, repository=self._repository)
         self._class_path = os.pathsep.join(map(str, found))
 
-    def configure(self) -> None:
-        """Write the configuration; format the data folder the first time."""
-        settings: dict[str, Any] = {
+    def settings(self) -> dict[str, Any]:
+        """The broker's configuration; asked for before every start, with the port decided."""
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{(controller := free_port())}",
@@ -123,6 +123,10 @@ class Kafka(Service):
             "share.coordinator.state.topic.num.partitions": 4,
             "log.cleaner.dedupe.buffer.size": 32 * 2**20,  # the default of 128 MiB is a quarter of the heap
         }
+
+    def configure(self) -> None:
+        """Write the configuration; format the data folder the first time."""
+        settings = self.settings()
         path = self.folder / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         (self.folder / "log4j2.properties").write_text(LOGGING)

@@ -28,6 +28,7 @@ from schemas.topics import Topic
 from streams import control
 from streams.engine.cluster import Cluster
 from streams.engine.restore import bounds
+from tests.oracle import realised
 
 PARTITIONS = 4
 KILLS = 5
@@ -216,24 +217,6 @@ def committed(cluster: Cluster, topic: Topic[Any]) -> list[tuple[str, Any]]:
                 found[message.partition() or 0].append(((message.key() or b"").decode(), record))
     reader.close()
     return [item for partition in sorted(found) for item in found[partition]]
-
-
-def realised(fills: list[Fill]) -> tuple[Decimal, Fraction]:
-    """Quantity and realised P&L by average cost, in exact fractions: an independent reading of the definition."""
-    quantity, cost, profit = Fraction(0), Fraction(0), Fraction(0)
-    for fill in fills:
-        signed, price = fill.side.sign * Fraction(fill.quantity), Fraction(fill.price)
-        closing = min(abs(signed), abs(quantity)) if signed * quantity < 0 else Fraction(0)
-        if closing:
-            average = cost / quantity
-            direction = 1 if quantity > 0 else -1
-            profit += closing * (price - average) * direction
-            quantity -= closing * direction
-            cost = quantity * average
-            signed += closing * direction
-        quantity += signed
-        cost += signed * price
-    return Decimal(quantity.numerator) / quantity.denominator, profit
 
 
 @pytest.mark.timeout(180)
