@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         PARTITIONS, description="of every topic; fixed when the topics are created"
     )
     replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="copies of every topic; 3 on a cluster")
+    state: Literal["memory", "disk"] = Field(
+        "memory", description="where processors keep their state; disk for state larger than memory (extra disk)"
+    )
+    state_dir: Path = Field(
+        default_factory=lambda: default_data_dir() / "state", description="files of GRIDTAPE_STATE=disk; may be deleted"
+    )
     redis: str | None = Field(None, description="redis://host:port of your own Redis; unset: a local one in the demo")
     mqtt: str | None = Field(None, description="host:port of your own MQTT broker; unset: a local one in the demo")
     data_dir: Path = Field(default_factory=default_data_dir, description="data and logs of the local services")

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from processors.processor import Processor
 from streams import pipeline
 from streams.engine import layout
+from streams.engine.stores import MemoryStores, Stores
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Worker
 from streams.settings import Settings, SettingsError
@@ -31,9 +33,30 @@ def processors(settings: Settings, names: Sequence[str], slot: int, stop: thread
     prepare(settings)
     cluster = settings.cluster()
     workers = [
-        Worker(cluster, known[name], Words(), partitions=settings.partitions, slot=slot) for name in names or known
+        Worker(
+            cluster,
+            known[name],
+            Words(),
+            partitions=settings.partitions,
+            slot=slot,
+            stores=_stores(settings, known[name], slot),
+        )
+        for name in names or known
     ]
     run_workers(workers, stop)
+
+
+def _stores(settings: Settings, processor: type[Processor], slot: int) -> Stores:
+    if settings.state == "memory":
+        return MemoryStores()
+    try:
+        from streams.engine.disk import DiskStores
+    except ImportError as error:
+        raise SettingsError(
+            f"GRIDTAPE_STATE=disk needs the extra disk ({error}): pip install 'gridtape[disk]'"
+        ) from error
+    cluster = settings.cluster()
+    return DiskStores(cluster, processor, settings.state_dir / cluster.named(f"{processor.name}-{slot}"))
 
 
 def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> None:

@@ -26,5 +26,8 @@ lag = Gauge(
 )
 tasks = Gauge("gridtape_engine_tasks", "Tasks by state", ["application", "slot", "state"])
 restored = Counter("gridtape_engine_restored_records_total", "Changelog records read back", ["application"])
+wiped = Counter(
+    "gridtape_engine_state_wiped_total", "State files thrown away because they could not be trusted", ["application"]
+)
 restore_ratio = Gauge("gridtape_engine_restore_ratio", "How far the restore is, 0 to 1", ["application", "partition"])
 state_keys = Gauge("gridtape_engine_state_keys", "Keys in the tables", ["application", "partition"])

@@ -122,8 +122,12 @@ class Producer(Protocol):
         partition: int = ...,
         *,
         headers: Any = ...,
+        on_delivery: Callable[[Any, Any], None] = ...,
     ) -> None:
-        """Queue a record. Raises BufferError when the queue is full."""
+        """Queue a record. Raises BufferError when the queue is full.
+
+        ``on_delivery`` (error, message) is called from within ``poll`` and ``commit_transaction``.
+        """
 
     def poll(self, timeout: float = ...) -> int:
         """Serve deliveries for so long."""

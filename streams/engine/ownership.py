@@ -17,6 +17,7 @@ from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
 from streams.engine.ports import TopicPort, Vocabulary
 from streams.engine.restore import Place, Restoration, bounds
+from streams.engine.stores import Stores
 from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
@@ -26,8 +27,11 @@ class Ownership:
     """Owned partitions and their tasks. A task that is not ``running`` decides nothing: its state is being read back,
     or it is reading the broadcast inputs to their present end, so that no decision misses a limit."""
 
-    def __init__(self, cluster: Outside, processor: type[Any], vocabulary: Vocabulary, timeout: float) -> None:
+    def __init__(
+        self, cluster: Outside, processor: type[Any], vocabulary: Vocabulary, stores: Stores, timeout: float
+    ) -> None:
         self._cluster = cluster
+        self._stores = stores
         self._processor = processor
         self._vocabulary = vocabulary
         self._timeout = timeout
@@ -73,6 +77,7 @@ class Ownership:
                 named=self._cluster.named,
                 value_of=Message.value,
                 key_of=Message.key,
+                store=self._stores.open(partition),
             )
             task.offsets = {topic.name: committed[name, partition] for name, topic in self.topics.items()}
             task.committed_offsets = dict(task.offsets)
@@ -88,7 +93,8 @@ class Ownership:
             self._restoration.drop(partition)
             self._waiting.pop(partition, None)
             self._committed.pop(partition, None)
-            self.tasks.pop(partition, None)
+            if task := self.tasks.pop(partition, None):
+                task.store.close()
         self._restored = [task for task in self._restored if task.partition not in gone]
         consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
 
@@ -126,6 +132,12 @@ class Ownership:
             self._load(consumer, tasks)
 
     def _load(self, consumer: Consumer, tasks: list[Task]) -> None:
+        doubtful = [task for task in tasks if task.kept and self._differs(task)]
+        if doubtful:
+            for task in doubtful:
+                task.wipe()
+            self._restored += self._restoration.add(doubtful)
+            tasks = [task for task in tasks if task not in doubtful]
         for task in tasks:
             self._check(task)
         places = [(name, task.partition) for task in tasks for name in self._broadcast]
@@ -133,6 +145,11 @@ class Ownership:
         for task in tasks:
             at = {name: ends[name, task.partition][1] for name in self._broadcast}
             self._wait(consumer, task, {name: end for name, end in at.items() if self._offset(task, name) < end})
+
+    def _differs(self, task: Task) -> bool:
+        """Whether state and offsets tell of different commits."""
+        found = self._committed.get(task.partition, {0})
+        return any(commit is not None and commit != task.commits for commit in found)
 
     def _check(self, task: Task) -> None:
         """State and offsets were committed together, so they must tell of the same commit."""
@@ -209,8 +226,11 @@ class Ownership:
         return task.offsets[self.topics[name].name]
 
     def close(self) -> None:
-        """Stop restoring."""
+        """Stop restoring; let go of the stores."""
         self._restoration.close()
+        for task in self.tasks.values():
+            task.store.close()
+        self.tasks.clear()
 
 
 def _commit_of(metadata: str | None) -> int | None:

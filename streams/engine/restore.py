@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ def bounds(cluster: Outside, partitions: Iterable[Place], timeout: float) -> dic
 class _Progress:
     task: Task
     position: int
-    low: int
+    start: int
     end: int
 
 
@@ -83,18 +84,25 @@ class Restoration:
         return partition in self._running
 
     def add(self, tasks: Iterable[Task]) -> list[Task]:
-        """Begin to restore; return the tasks whose changelog is empty, which are done."""
+        """Begin to restore, each from where its store ends; return the tasks that need nothing, which are done."""
         tasks = list(tasks)
         ends = bounds(self._cluster, [(self._topic, task.partition) for task in tasks], self._timeout)
         done: list[Task] = []
         assign: list[TopicPartition] = []
         for task in tasks:
             low, end = ends[self._topic, task.partition]
-            if low >= end:
+            start = task.store.position
+            if start is not None and not low <= start <= end:
+                log.warning("changelog is not the one that the state was kept from", partition=task.partition)
+                task.wipe()
+                start = None
+            task.kept = start is not None
+            start = low if start is None else start
+            if start >= end:
                 done.append(task)
             else:
-                self._running[task.partition] = _Progress(task, low, low, end)
-                assign.append(TopicPartition(self._topic, task.partition, low))
+                self._running[task.partition] = _Progress(task, start, start, end)
+                assign.append(TopicPartition(self._topic, task.partition, start))
         if assign:
             self._open().incremental_assign(assign)
         return [self._finish(task) for task in done]
@@ -106,33 +114,40 @@ class Restoration:
 
     def step(self, timeout: float) -> list[Task]:
         """Read some; return the tasks that are now restored. Raises Fatal when a record cannot be read."""
-        done: list[Task] = []
-        count = 0
         # One record is waited for, then all that is there is taken: a batch alone would wait until it is full.
         messages = self._open().consume(1, timeout)
         if messages:
             messages += self._open().consume(10_000, 0)
-        for message in messages:
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise classify(error, f"restoring from {self._topic}[{message.partition()}]")
-            progress = self._running.get(message.partition() or 0)
-            if progress is None:
-                continue  # of a task that is done, or was taken away
-            if error is None:
-                self._take(progress.task, message)
-                progress.position = (message.offset() or 0) + 1
-                count += 1
-            else:
-                progress.position = max(progress.position, message.offset() or 0)
-            if progress.position >= progress.end:
-                self.drop(progress.task.partition)
-                done.append(self._finish(progress.task))
+        count = 0
+        with ExitStack() as batches:
+            for progress in self._running.values() if messages else ():
+                batches.enter_context(progress.task.store.writing())
+            for message in messages:
+                count += self._note(message)
         metrics.restored.labels(self._application).inc(count)
+        done = [progress for progress in self._running.values() if progress.position >= progress.end]
+        for progress in done:
+            self.drop(progress.task.partition)
         for partition, progress in self._running.items():
-            ratio = (progress.position - progress.low) / (progress.end - progress.low)
+            ratio = (progress.position - progress.start) / (progress.end - progress.start)
             metrics.restore_ratio.labels(self._application, partition).set(ratio)
-        return done
+        return [self._finish(progress.task) for progress in done]
+
+    def _note(self, message: Any) -> bool:
+        """Take a record or an end of a partition; whether it was a record."""
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise classify(error, f"restoring from {self._topic}[{message.partition()}]")
+        progress = self._running.get(message.partition())
+        if progress is None or progress.position >= progress.end:
+            return False  # of a task that was taken away, or is done
+        if error is None:
+            self._take(progress.task, message)
+            progress.position = message.offset() + 1
+        else:
+            progress.position = max(progress.position, message.offset())
+        progress.task.store.position = progress.position
+        return error is None
 
     def close(self) -> None:
         """Give the connection back; what was not finished is dropped."""

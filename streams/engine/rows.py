@@ -35,9 +35,6 @@ class Rows(Protocol[V]):
     def due(self, until: int) -> Iterator[str]:
         """Keys that expire at ``until`` or before; the rows must have been made with ``expires``."""
 
-    def __len__(self) -> int:
-        """How many there are; an estimate where counting would cost too much."""
-
 
 class MemoryRows(dict[str, V]):
     """A dict, so that reading costs no more than reading a dict.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from streams.engine.outside import Consumer, Stop
 from streams.engine.ownership import Ownership
 from streams.engine.task import Task
 from streams.engine.timers import WALL
-from streams.engine.transactions import Transactions
+from streams.engine.transactions import Change, Transactions
 
 if TYPE_CHECKING:
     from streams.engine.worker import Worker
@@ -46,7 +46,7 @@ class Session:
         self._over = False
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
-        self._own = Ownership(cluster, processor, worker.vocabulary, options.transaction_timeout)
+        self._own = Ownership(cluster, processor, worker.vocabulary, worker.stores, options.transaction_timeout)
         self._transactions = Transactions(
             cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
         )
@@ -201,7 +201,7 @@ class Session:
         ]
         self._transactions.commit(
             (output for _, outputs, _ in drained for output in outputs),
-            ((self._changelog, task.partition, k, v) for task, _, changes in drained for k, v in changes),
+            (change for task, _, changes in drained for change in self._changelog_of(task, changes)),
             offsets,
             self._consumer,
         )
@@ -211,6 +211,13 @@ class Session:
         metrics.commits.labels(self._application).inc()
         metrics.outputs.labels(self._application).inc(sum(len(outputs) for _, outputs, _ in drained))
         metrics.commit_seconds.labels(self._application).observe(self._clock.monotonic() - began)
+
+    def _changelog_of(self, task: Task, changes: list[tuple[bytes, bytes | None]]) -> Iterator[Change]:
+        for key, value in changes[:-1]:
+            yield self._changelog, task.partition, key, value, None
+        if changes:
+            report = task.delivered if self._worker.stores.keep else None
+            yield self._changelog, task.partition, *changes[-1], report
 
     def _rewind(self, error: Abortable) -> None:
         log.warning(

@@ -16,6 +16,10 @@ from sortedcontainers import SortedList
 from streams.engine.rows import GONE, Gone, MemoryRows, Rows
 
 V = TypeVar("V")
+COUNTERS = "__task"
+"""The table in which a task keeps its own numbers: commits, watermark and event times."""
+TIMERS = "__timers"
+"""The table in which a task keeps its timers."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -24,6 +28,7 @@ class Table(Generic[V]):
 
     def __init__(self, name: str, value: type[V], rows: Rows[V] | None = None) -> None:
         self.name = name
+        self.value = value
         self._decode: Callable[[bytes], V] = msgspec.json.Decoder(value).decode
         self.committed: Rows[V] = MemoryRows() if rows is None else rows
         self.dirty: dict[str, V | Gone] = {}
@@ -113,8 +118,3 @@ class Table(Generic[V]):
     def restore(self, key: str, value: bytes | None) -> None:
         """Take one changelog record. Raises ValueError when it does not fit the table's type."""
         self.committed.restore(key, None if value is None else self._decode(value))
-
-
-def counters() -> Table[int]:
-    """The table in which a task keeps its own numbers: commits, watermark and event times."""
-    return Table("__task", int)

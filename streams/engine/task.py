@@ -11,7 +11,7 @@ import structlog
 
 from streams.engine import metrics
 from streams.engine.emitter import Batch, Emitter
-from streams.engine.errors import Fatal
+from streams.engine.errors import EngineError, Fatal
 from streams.engine.ports import (
     JournalEntry,
     MessagePort,
@@ -23,7 +23,8 @@ from streams.engine.ports import (
     Vocabulary,
     tables_of,
 )
-from streams.engine.state import Table, counters
+from streams.engine.state import COUNTERS, TIMERS, Table
+from streams.engine.stores import MemoryStore, Store
 from streams.engine.timers import EVENT, WALL, Timers
 from streams.engine.watermark import Watermark
 
@@ -50,21 +51,25 @@ class Task:
         named: Callable[[str], str] = str,
         value_of: Callable[[Any], Any] = _value,
         key_of: Callable[[Any], Any] = _key,
+        store: Store | None = None,
     ) -> None:
         self.application: str = processor.name
         self.partition = partition
         self.vocabulary = vocabulary
         self.named = named
         self.processor: ProcessorPort = processor()
+        self.store: Store = store or MemoryStore()
+        self.kept = False
+        """Whether the state was not read from the changelog's beginning, but goes on from what a store has kept."""
         # First, so that the number of the commit opens its records in the changelog: a replay finds its place by it.
-        self.tables: dict[str, Table[Any]] = {"__task": counters()}
+        self.tables: dict[str, Table[Any]] = {COUNTERS: self._table(COUNTERS, int)}
         for name, declared in tables_of(processor):
-            self.tables[name] = Table(declared.name, declared.value)
+            self.tables[name] = self._table(declared.name, declared.value)
             setattr(self.processor, name, self.tables[name])
-        self.tables["__timers"] = Table("__timers", int)
-        self.timers = Timers(self.tables["__timers"])
+        self.tables[TIMERS] = self._table(TIMERS, int)
+        self.timers = Timers(self.tables[TIMERS])
         self.processor.timers = self.timers
-        self.clock = Watermark((t.name for t in processor.reads if not t.broadcast), self.tables["__task"])
+        self.clock = Watermark((t.name for t in processor.reads if not t.broadcast), self.tables[COUNTERS])
         self.out = Emitter(processor.writes, self._written)
         self.offsets: dict[str, int] = {}
         self.committed_offsets: dict[str, int] = {}
@@ -74,6 +79,10 @@ class Task:
         self._segments: list[SegmentEntry] = []
         self._poison: list[Poison] = []
         self._fresh_poison: list[Poison] = []
+        self._delivered: int | None = None
+
+    def _table(self, name: str, value: type[Any]) -> Table[Any]:
+        return Table(name, value, self.store.rows(name, value))
 
     # --- input -------------------------------------------------------------------------------------------------
 
@@ -149,6 +158,8 @@ class Task:
     def _process(self, batch: Batch) -> None:
         try:
             self.processor.on_batch(batch, self.out)
+        except EngineError:
+            raise  # the state cannot be read: no record is to blame
         except Exception as error:
             self._forget()
             if len(batch.values) > 1:
@@ -165,6 +176,8 @@ class Task:
         for key in self.timers.take_due(clock, now):
             try:
                 self.processor.on_time(key, now, self.out)
+            except EngineError:
+                raise
             except Exception as error:
                 # No record is to blame, so none can be set aside: the decision itself is broken.
                 raise Fatal(
@@ -220,7 +233,7 @@ class Task:
     @property
     def commits(self) -> int:
         """How many times this task has committed, the one that is being prepared included."""
-        return self.tables["__task"].get("commits") or 0
+        return self.tables[COUNTERS].get("commits") or 0
 
     def drain(self) -> tuple[list[Output], list[tuple[bytes, bytes | None]]]:
         """Outputs and changelog records of this commit. May be called again after an abort and a new feed.
@@ -228,9 +241,9 @@ class Task:
         Raises Fatal when the processor wants to write what cannot be written.
         """
         commit = self.commits + 1
-        self.tables["__task"].put("commits", commit)
+        self.tables[COUNTERS].put("commits", commit)
         self.clock.save()
-        self.tables["__task"].keep()
+        self.tables[COUNTERS].keep()
         outputs = self._conflated(commit)
         outputs += (output for _, output in self.out.appended)
         outputs += map(self.vocabulary.dead_letter, self._poison)
@@ -267,8 +280,11 @@ class Task:
 
     def committed(self) -> None:
         """The transaction is committed: only now the overlay becomes the state."""
-        for table in self.tables.values():
-            table.merge()
+        if self._delivered is not None:
+            self.store.position = self._delivered
+        with self.store.writing():
+            for table in self.tables.values():
+                table.merge()
         self.committed_offsets.update(self.offsets)
         metrics.dead_letters.labels(self.application).inc(len(self._poison))
         self._clear()
@@ -282,7 +298,12 @@ class Task:
         self.offsets = dict(self.committed_offsets)
         self._clear()
 
+    def delivered(self, offset: int) -> None:
+        """The last changelog record of the commit in progress was given this offset; may be left out."""
+        self._delivered = offset + 1
+
     def _clear(self) -> None:
+        self._delivered = None
         self.out.clear()
         self._segments = []
         self._poison = []
@@ -290,8 +311,8 @@ class Task:
 
     @property
     def keys(self) -> int:
-        """Keys in the committed tables."""
-        return sum(len(table.committed) for table in self.tables.values())
+        """Keys in the committed tables, perhaps estimated."""
+        return self.store.size
 
     # --- restore -----------------------------------------------------------------------------------------------
 
@@ -304,6 +325,12 @@ class Task:
             raise ValueError(f"table {table!r} is not one of {self.application}: {sorted(self.tables)}") from None
         except ValueError as error:
             raise ValueError(f"table {table!r} key {name!r}: {error}") from error
+
+    def wipe(self) -> None:
+        """Forget everything: what the store holds cannot be trusted."""
+        self.store.wipe()
+        for table in self.tables.values():
+            table.committed = self.store.rows(table.name, table.value)
 
     def restored(self) -> None:
         """The changelog has been read to its end."""

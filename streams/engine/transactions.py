@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -11,9 +11,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from streams.engine.errors import Abortable, Corrupted, EngineError, Migrated, classify
 from streams.engine.outside import Consumer, Outside, Producer
 from streams.engine.partitions import partition_of
-from streams.engine.ports import Headers, Output
+from streams.engine.ports import Output
 
 log = structlog.get_logger(__name__)
+Change = tuple[str, int, bytes, bytes | None, Callable[[int], None] | None]
+"""A changelog record: topic, partition, key, value, and who is told the offset that it was given."""
 
 
 class Transactions:
@@ -52,11 +54,11 @@ class Transactions:
     def commit(
         self,
         outputs: Iterable[Output],
-        changes: Iterable[tuple[str, int, bytes, bytes | None]],
+        changes: Iterable[Change],
         offsets: list[TopicPartition],
         consumer: Consumer,
     ) -> None:
-        """Write outputs, changelog (topic, partition, key, value) and offsets in one transaction.
+        """Write outputs, changelog and offsets in one transaction.
 
         Raises Migrated, Abortable (abort is then due), Corrupted or Fatal; otherwise all of it is committed.
         """
@@ -71,9 +73,12 @@ class Transactions:
             self._open = True
             for o in outputs:
                 place = o.route if isinstance(o.route, int) else partition_of(o.route, count)
-                produce(named(o.topic), o.value, o.key, place, o.headers)
-            for topic, partition, key, value in changes:
-                produce(topic, value, key, partition, None)
+                produce(named(o.topic), o.value, o.key, place, headers=o.headers)
+            for topic, partition, key, value, report in changes:
+                if report is None:
+                    produce(topic, value, key, partition)
+                else:
+                    produce(topic, value, key, partition, on_delivery=_told(report))
             self._send(offsets, member)
             self._producer.commit_transaction(self._timeout)
         except KafkaException as error:
@@ -114,9 +119,9 @@ class Transactions:
         # Producer.close() would wait without end for a broker that is away: dropping the last reference does not.
         del self._producer
 
-    def _produce(self, topic: str, value: bytes | None, key: bytes, partition: int, headers: Headers | None) -> None:
+    def _produce(self, topic: str, value: bytes | None, key: bytes, partition: int, **more: Any) -> None:
         try:
-            self._producer.produce(topic, value, key, partition, headers=headers)
+            self._producer.produce(topic, value, key, partition, **more)
         except BufferError:
             # The queue is full: let the sender thread empty half of it, then go on.
             half, deadline = len(self._producer) // 2, self._clock.monotonic() + self._timeout
@@ -124,6 +129,11 @@ class Transactions:
                 if self._clock.monotonic() > deadline:
                     raise Corrupted(f"the producer's queue stayed full for {self._timeout:g} s") from None
                 self._producer.poll(0.05)
-            self._producer.produce(topic, value, key, partition, headers=headers)
+            self._producer.produce(topic, value, key, partition, **more)
         except KafkaException as error:
             raise classify(error, f"writing key {key!r:.200} to {topic}[{partition}]") from error
+
+
+def _told(report: Callable[[int], None]) -> Callable[[Any, Any], None]:
+    """A delivery callback that tells ``report`` the offset; a record that failed fails the transaction."""
+    return lambda error, message: report(message.offset()) if error is None else None

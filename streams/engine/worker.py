@@ -14,6 +14,7 @@ from streams.engine.errors import Corrupted, Fatal, Migrated, Replaced
 from streams.engine.outside import Outside, Stop
 from streams.engine.ports import Vocabulary
 from streams.engine.session import Session
+from streams.engine.stores import MemoryStores, Stores
 
 log = structlog.get_logger(__name__)
 _TWIN_WINDOW = 60.0
@@ -50,6 +51,7 @@ class Worker:
         partitions: int,
         slot: int = 0,
         options: Options | None = None,
+        stores: Stores | None = None,
     ) -> None:
         self.cluster = cluster
         self.processor = processor
@@ -57,6 +59,7 @@ class Worker:
         self.partitions = partitions
         self.slot = slot
         self.options = options or Options()
+        self.stores = stores or MemoryStores()
         self.identity = f"{self.name}@{socket.gethostname()}-{os.getpid()}"
         """Client id, by which people can tell in the group's description who holds the slot."""
         self.clock = cluster.clock

@@ -17,6 +17,7 @@ from processors.processor import Processor
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.partitions import partition_of
+from streams.engine.stores import Stores
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Options
 from tests.integration.streams.engine import counting as app
@@ -112,10 +113,14 @@ class Field:
 
     @contextmanager
     def running(
-        self, slot: int = 0, options: Options = app.QUICK, processor: type[Processor] = app.Counting
+        self,
+        slot: int = 0,
+        options: Options = app.QUICK,
+        processor: type[Processor] = app.Counting,
+        stores: Stores | None = None,
     ) -> Iterator[Outcome]:
         """A worker in a thread, stopped at the end. Its failure is raised there, unless the test has taken it."""
-        outcome = Outcome(app.worker(self.cluster, slot, options, processor))
+        outcome = Outcome(app.worker(self.cluster, slot, options, processor, stores))
         outcome.thread.start()
         try:
             yield outcome

@@ -21,6 +21,7 @@ from processors.processor import Batch, Emitter, Processor, State
 from streams.engine.cluster import Cluster
 from streams.engine.layout import TopicSpec, changelog_of
 from streams.engine.ports import Headers, JournalEntry, Output, Poison, TopicPort
+from streams.engine.stores import Stores
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Options, Worker
 
@@ -179,9 +180,15 @@ def specs(partitions: int = PARTITIONS) -> list[TopicSpec]:
     return found + [TopicSpec(changelog_of(p.name), partitions, compact) for p in (Counting, Waking)]
 
 
-def worker(cluster: Cluster, slot: int = 0, options: Options = QUICK, processor: type[Processor] = Counting) -> Worker:
+def worker(
+    cluster: Cluster,
+    slot: int = 0,
+    options: Options = QUICK,
+    processor: type[Processor] = Counting,
+    stores: Stores | None = None,
+) -> Worker:
     """A worker of an application."""
-    return Worker(cluster, processor, Words(), partitions=PARTITIONS, slot=slot, options=options)
+    return Worker(cluster, processor, Words(), partitions=PARTITIONS, slot=slot, options=options, stores=stores)
 
 
 def main(bootstrap: str, prefix: str, slot: str) -> None:
