@@ -10,7 +10,7 @@ import ipaddress
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -126,12 +126,15 @@ class Tls(Section):
     """Transport security: the authority that signed the server, and optionally who we are.
 
     ``ca_file``: PEM of the trusted authorities; the system's own when left out. ``cert_file`` and ``key_file``: PEM of
-    the client certificate and its key, both or none.
+    the client certificate and its key (without a password), both or none. ``server_name``: the name in the server's
+    certificate, where it differs from the host. ``min_version``: the oldest TLS that is spoken.
     """
 
     ca_file: ExistingFile | None = None
     cert_file: ExistingFile | None = None
     key_file: ExistingFile | None = None
+    server_name: Host | None = None
+    min_version: Literal["1.2", "1.3"] = "1.2"
 
     @model_validator(mode="after")
     def _both(self) -> Self:

@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from connectors.mqtt.broker import Broker, Protocol, Transport
+from connectors.tls import TlsFiles
 
 log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 3.0
@@ -120,6 +121,7 @@ class Session:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._tls = TlsFiles(config.tls, config.host) if config.tls else None
         self._client = self._build()
 
     def expect(self, message: paho.MQTTMessage, records: int) -> Pending | None:
@@ -155,9 +157,12 @@ class Session:
             properties.TopicAliasMaximum = TOPIC_ALIASES
             extra = {"clean_start": self._expiry == 0, "properties": properties}
         try:
+            if self._tls is not None:
+                self._client.tls_set_context(self._tls.context())
             self._client.connect(config.host, config.port, keepalive=max(1, config.keepalive // 1_000_000), **extra)
-        except (OSError, ValueError) as error:  # ValueError: ssl.CertificateError
-            raise Lost(f"cannot connect to {self._where}: {error}") from error
+        except (OSError, ValueError) as error:  # ValueError: TlsError
+            why = error if self._tls is None else self._tls.explained(error, config.port)
+            raise Lost(f"cannot connect to {self._where}: {why}") from error
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._live and not stop.is_set():
             if time.monotonic() > deadline:
@@ -196,6 +201,8 @@ class Session:
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
+        if self._live and self._tls is not None and self._tls.renewed():
+            self.fail("the certificate files were renewed: connecting anew to use them")
         if self._failure is not None:
             raise Lost(self._failure)
 
@@ -237,11 +244,6 @@ class Session:
         client.connect_timeout = CONNECT_SECONDS
         if config.username is not None:
             client.username_pw_set(config.username, config.password())
-        if (tls := config.tls) is not None:
-            ca_file, cert_file, key_file = (
-                str(path) if path else None for path in (tls.ca_file, tls.cert_file, tls.key_file)
-            )
-            client.tls_set(ca_file, cert_file, key_file)
         if config.transport is Transport.WEBSOCKET:
             client.ws_set_options(config.websocket_path)
         if self._will is not None:
@@ -304,5 +306,12 @@ class Session:
         _props: Properties | None,
     ) -> None:
         # Not every broker says so when it puts one client out for another with the same id.
+        if self._tls is not None and not self._live:
+            own = self._config.tls.cert_file if self._config.tls else None
+            hint = (
+                f"perhaps it refuses our certificate {own}" if own else "perhaps it wants a certificate: tls.cert_file"
+            )
+            self.fail(f"the connection to {self._where} ended before it began: {reason}; {hint}")
+            return
         hint = f"if this happens again and again, another client may be using the client_id {self._config.client_id!r}"
         self.fail(f"the connection to {self._where} ended: {reason}; {hint}")

@@ -22,13 +22,15 @@ log = structlog.get_logger(__name__)
 def configure_logging(level: int = logging.INFO) -> None:
     """Coloured lines for a person at a terminal, otherwise one JSON object a line; always to standard error."""
     person = sys.stderr.isatty()
+    # The default for people shows local variables with a traceback, and a password may be among them.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if person else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(default=str),
+            console if person else structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
