@@ -66,6 +66,9 @@ class Consumer(Protocol):
     ) -> None:
         """Join the group. The callbacks are called from within ``consume`` and ``close``."""
 
+    def unsubscribe(self) -> None:
+        """Leave the group: what is held is revoked in the next ``consume``, then the coordinator is told."""
+
     def consume(self, num_messages: int = ..., timeout: float = ...) -> list[Message]:
         """Up to ``num_messages``, waiting up to ``timeout`` seconds for as many."""
 

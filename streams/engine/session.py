@@ -26,6 +26,8 @@ _topic_of: Callable[[Any], str] = Message.topic  # type: ignore[assignment]  # a
 _partition_of: Callable[[Any], int] = Message.partition  # type: ignore[assignment]
 _BEATS = 10
 """Heartbeats in a session timeout."""
+_FAREWELL = 2.0
+"""Seconds for leaving the group; a group that does not answer notices by the session timeout."""
 
 
 class Session:
@@ -78,7 +80,7 @@ class Session:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def work(self, stop: Stop) -> None:
-        """Poll, process, commit, until ``stop``; then commit what is waiting."""
+        """Poll, process, commit, until ``stop``; then commit what is waiting and leave the group."""
         while not stop.is_set():
             self._worker.alive_at = self._clock.monotonic()
             try:
@@ -92,6 +94,7 @@ class Session:
             self._commit()
         except Abortable as error:
             log.warning("last transaction aborted; it is done again at the next start", why=str(error))
+        self._leave()
 
     def _step(self) -> None:
         messages = self._poll()
@@ -291,6 +294,18 @@ class Session:
         return max(0, high - task.offsets[bare])
 
     # --- the end -----------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Give the partitions to the others now.
+
+        A static member that only closes is kept in the group until its session times out, and its partitions with it;
+        one that unsubscribes first is taken out at once. What is read meanwhile is the next owner's.
+        """
+        self._over = True
+        self._consumer.unsubscribe()
+        deadline = self._clock.monotonic() + _FAREWELL
+        while self._own.tasks and self._clock.monotonic() < deadline:
+            self._consumer.consume(1, 0.05)
 
     def verdict(self, error: Migrated) -> Migrated:
         """Why this session was fenced: Replaced when somebody has taken its place in the group, else ``error``.

@@ -48,7 +48,6 @@ def test_two_workers_when_one_joins_and_leaves_lose_and_double_nothing(field):
             field.await_(lambda: second.tasks() == 2 == first.tasks(), "two partitions each")
             field.hit(keys=20, each=20)
             field.check()
-        # A static member that stops keeps its partitions until its session is over: then the other takes them.
         field.hit(keys=20, each=10)
         field.check()
         field.await_(lambda: first.tasks() == app.PARTITIONS, "all partitions back")

@@ -131,16 +131,11 @@ def test_worker_when_its_offsets_were_lost_stops_instead_of_counting_again(field
         field.check()
     group = field.cluster.named("counting")
     admin = field.admin
-    # The static member leaves when its session is over; only then may the group be deleted.
-    field.await_(lambda: deleted(admin, group), "the group to be deletable")
+    admin.delete_consumer_groups([group])[group].result(timeout=30)
     with field.running() as running:
         error = running.ended()
     assert isinstance(error, Fatal)
     assert "no committed offsets" in str(error)
-
-
-def deleted(admin, group: str) -> bool:
-    return admin.delete_consumer_groups([group])[group].exception(timeout=30) is None
 
 
 def test_worker_when_a_topic_is_missing_stops_and_names_it(field):
