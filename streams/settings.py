@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         default_factory=lambda: default_data_dir() / "state", description="files of GRIDTAPE_STATE=disk; may be deleted"
     )
+    standbys: Annotated[int, Field(ge=0, le=10)] = Field(
+        0, description="copies of each task that other workers keep warm; workers - 1 of them make every takeover quick"
+    )
     redis: str | None = Field(None, description="redis://host:port of your own Redis; unset: a local one in the demo")
     mqtt: str | None = Field(None, description="host:port of your own MQTT broker; unset: a local one in the demo")
     data_dir: Path = Field(default_factory=default_data_dir, description="data and logs of the local services")

@@ -11,7 +11,7 @@ from streams import pipeline
 from streams.engine import layout
 from streams.engine.stores import MemoryStores, Stores
 from streams.engine.supervisor import run_workers
-from streams.engine.worker import Worker
+from streams.engine.worker import Options, Worker
 from streams.settings import Settings, SettingsError
 from streams.vocabulary import Words
 
@@ -39,6 +39,7 @@ def processors(settings: Settings, names: Sequence[str], slot: int, stop: thread
             Words(),
             partitions=settings.partitions,
             slot=slot,
+            options=Options(standbys=settings.standbys),
             stores=_stores(settings, known[name], slot),
         )
         for name in names or known

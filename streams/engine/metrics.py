@@ -31,3 +31,7 @@ wiped = Counter(
 )
 restore_ratio = Gauge("gridtape_engine_restore_ratio", "How far the restore is, 0 to 1", ["application", "partition"])
 state_keys = Gauge("gridtape_engine_state_keys", "Keys in the tables", ["application", "partition"])
+standbys = Gauge("gridtape_engine_standbys", "Copies of other workers' tasks", ["application", "slot"])
+standby_lag = Gauge(
+    "gridtape_engine_standby_lag_records", "Changelog records a copy is behind", ["application", "partition"]
+)

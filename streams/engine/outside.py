@@ -159,6 +159,9 @@ class Admin(Protocol):
     def list_offsets(self, topic_partition_offsets: Any, *, request_timeout: float) -> Any:
         """A future of the offset asked for, by partition."""
 
+    def describe_consumer_groups(self, group_ids: list[str], *, request_timeout: float) -> Any:
+        """A future of each group's members and what they own, by group."""
+
 
 class Outside(Protocol):
     """A worker's way to all of these; ``streams.engine.cluster.Cluster`` has this shape."""

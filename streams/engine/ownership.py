@@ -6,18 +6,18 @@ co-partitioned inputs together under the cooperative-sticky assignor, which by i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import structlog
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from streams.engine.errors import Fatal, classify
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
-from streams.engine.ports import TopicPort, Vocabulary
+from streams.engine.ports import TopicPort
 from streams.engine.restore import Place, Restoration, bounds
-from streams.engine.stores import Stores
+from streams.engine.standby import Standbys
 from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
@@ -28,12 +28,12 @@ class Ownership:
     or it is reading the broadcast inputs to their present end, so that no decision misses a limit."""
 
     def __init__(
-        self, cluster: Outside, processor: type[Any], vocabulary: Vocabulary, stores: Stores, timeout: float
+        self, cluster: Outside, processor: type[Any], make: Callable[[int], Task], standbys: Standbys, timeout: float
     ) -> None:
         self._cluster = cluster
-        self._stores = stores
         self._processor = processor
-        self._vocabulary = vocabulary
+        self._make = make
+        self._standbys = standbys
         self._timeout = timeout
         self.topics: dict[str, TopicPort] = {cluster.named(topic.name): topic for topic in processor.reads}
         self.tasks: dict[int, Task] = {}
@@ -70,15 +70,7 @@ class Ownership:
         consumer.incremental_assign(places)
         consumer.pause(places)
         for partition in partitions:
-            task = Task(
-                self._processor,
-                partition,
-                self._vocabulary,
-                named=self._cluster.named,
-                value_of=Message.value,
-                key_of=Message.key,
-                store=self._stores.open(partition),
-            )
+            task = self._standbys.take(partition) or self._make(partition)
             task.offsets = {topic.name: committed[name, partition] for name, topic in self.topics.items()}
             task.committed_offsets = dict(task.offsets)
             self.tasks[partition] = task
@@ -94,7 +86,7 @@ class Ownership:
             self._waiting.pop(partition, None)
             self._committed.pop(partition, None)
             if task := self.tasks.pop(partition, None):
-                task.store.close()
+                self._standbys.keep(task)
         self._restored = [task for task in self._restored if task.partition not in gone]
         consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
 
@@ -226,10 +218,10 @@ class Ownership:
         return task.offsets[self.topics[name].name]
 
     def close(self) -> None:
-        """Stop restoring; let go of the stores."""
+        """Stop restoring, let go of the tasks."""
         self._restoration.close()
         for task in self.tasks.values():
-            task.store.close()
+            self._standbys.keep(task)
         self.tasks.clear()
 
 

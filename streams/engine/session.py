@@ -48,7 +48,8 @@ class Session:
         self._over = False
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
-        self._own = Ownership(cluster, processor, worker.vocabulary, worker.stores, options.transaction_timeout)
+        self._standbys = worker.standbys
+        self._own = Ownership(cluster, processor, worker.make, worker.standbys, options.transaction_timeout)
         self._transactions = Transactions(
             cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
         )
@@ -90,6 +91,7 @@ class Session:
                     self._rewind(error)
             except KafkaException as error:
                 raise classify(error, "talking to Kafka") from error
+        self._standbys.close()  # so that none is made of the tasks that now end
         try:
             self._commit()
         except Abortable as error:
@@ -101,6 +103,7 @@ class Session:
         self._own.advance(self._consumer, 0.0 if messages else 0.05)
         if messages:
             self._process(messages)
+        self._standbys.step()
         now = self._clock.time_ns() // 1000
         for _, task in self._own.running():
             task.tick(now)
@@ -168,7 +171,7 @@ class Session:
             self._own.note(self._consumer, partition, name, position)
 
     def _patience(self) -> float:
-        if self._own.restoring:
+        if self._own.restoring or self._standbys.behind:
             return 0.0
         wait = 0.1
         if any(task.waiting for task in self._own.tasks.values()):
@@ -219,7 +222,7 @@ class Session:
         for key, value in changes[:-1]:
             yield self._changelog, task.partition, key, value, None
         if changes:
-            report = task.delivered if self._worker.stores.keep else None
+            report = task.delivered if self._worker.stores.keep or self._options.standbys else None
             yield self._changelog, task.partition, *changes[-1], report
 
     def _rewind(self, error: Abortable) -> None:
@@ -280,6 +283,8 @@ class Session:
                 since = self._caught_up.get((name, partition))
                 if since is not None and self._clock.monotonic() - since > self._options.idle_after:
                     task.idle(topic, now)
+        self._standbys.choose(self._own.tasks, self._worker.partitions)
+        self._standbys.observe(self._worker.slot)
         loading = self._own.loading
         metrics.tasks.labels(self._application, self._worker.slot, "running").set(len(self._own.tasks) - loading)
         metrics.tasks.labels(self._application, self._worker.slot, "restoring").set(loading)

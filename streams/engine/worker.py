@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from confluent_kafka import Message
 
 from streams.engine import metrics
 from streams.engine.errors import Corrupted, Fatal, Migrated, Replaced
 from streams.engine.outside import Outside, Stop
 from streams.engine.ports import Vocabulary
 from streams.engine.session import Session
+from streams.engine.standby import Standbys
 from streams.engine.stores import MemoryStores, Stores
+from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
 _TWIN_WINDOW = 60.0
@@ -35,6 +38,8 @@ class Options:
     """Silence after which a caught-up partition no longer holds the watermark back."""
     session_timeout: float = 10.0
     """Silence after which the group gives a worker's partitions to others."""
+    standbys: int = 0
+    """Copies of each task that other workers keep warm."""
     transaction_timeout: float = 12.0
     """After this the broker aborts a transaction that was left open, and readers move on."""
 
@@ -60,6 +65,7 @@ class Worker:
         self.slot = slot
         self.options = options or Options()
         self.stores = stores or MemoryStores()
+        self.standbys = Standbys(cluster, processor.name, cluster.named(self.name), self.options.standbys, self.make)
         self.identity = f"{self.name}@{socket.gethostname()}-{os.getpid()}"
         """Client id, by which people can tell in the group's description who holds the slot."""
         self.clock = cluster.clock
@@ -73,19 +79,34 @@ class Worker:
         """Application and slot."""
         return f"{self.processor.name}-{self.slot}"
 
+    def make(self, partition: int) -> Task:
+        """A task with what its store has kept. Raises Fatal when somebody else has the store."""
+        return Task(
+            self.processor,
+            partition,
+            self.vocabulary,
+            named=self.cluster.named,
+            value_of=Message.value,
+            key_of=Message.key,
+            store=self.stores.open(partition),
+        )
+
     def run(self, stop: Stop) -> None:
         """Work until ``stop``. Raises Fatal when no retry can help; heals everything else by starting a new session."""
         pause = 0.1
-        while not stop.is_set():
-            self.alive_at = began = self.clock.monotonic()
-            try:
-                self._live(stop)
-            except (Migrated, Corrupted) as error:
-                verdict = type(error).__name__.lower()
-                metrics.aborts.labels(self.processor.name, verdict).inc()
-                pause = 0.1 if self.clock.monotonic() - began > 30 else min(pause * 2, 5.0)
-                log.warning("starting anew", worker=self.name, verdict=verdict, why=str(error), pause_seconds=pause)
-                stop.wait(pause)
+        try:
+            while not stop.is_set():
+                self.alive_at = began = self.clock.monotonic()
+                try:
+                    self._live(stop)
+                except (Migrated, Corrupted) as error:
+                    verdict = type(error).__name__.lower()
+                    metrics.aborts.labels(self.processor.name, verdict).inc()
+                    pause = 0.1 if self.clock.monotonic() - began > 30 else min(pause * 2, 5.0)
+                    log.warning("starting anew", worker=self.name, verdict=verdict, why=str(error), pause_seconds=pause)
+                    stop.wait(pause)
+        finally:
+            self.standbys.close()
 
     def _live(self, stop: Stop) -> None:
         session = Session(self)
