@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ import structlog
 from msgspec import structs
 
 from connectors import clock
+from connectors.checks import Checks, Measured
 from connectors.connector import Backoff
 from connectors.feed import FeedTracker, event_id
 from connectors.lifecycle import Lifecycle, Profile
@@ -54,13 +55,24 @@ class DeviceFeed:
     """Telemetry, gaps and life cycle of one device. Used from one thread; only delivery reports come from another.
 
     ``sequence`` counts the samples per point from 1 since the start. The feed starts disconnected: what came before
-    the connector started is not known, and the first data closes that gap.
+    the connector started is not known, and the first data closes that gap. ``measured``: by point, how its values are
+    converted and checked.
     """
 
-    def __init__(self, outlet: Outlet, connector: str, profile: Profile, *, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        connector: str,
+        profile: Profile,
+        *,
+        measured: Mapping[str, Measured] | None = None,
+        capacity: int = 10_000,
+    ) -> None:
         self.device = profile.device
         self._outlet = outlet
         self._capacity = capacity
+        self._measured = measured or {}
+        self._checks = Checks()
         self._life = Lifecycle(connector, profile, self._status)
         self._statuses: deque[tuple[Device, str]] = deque(maxlen=_STATUSES)
         self._tracker = FeedTracker(Feed.TELEMETRY)
@@ -119,6 +131,8 @@ class DeviceFeed:
             event_time=event_time,
             receive_time=receive_time,
         )
+        if (how := self._measured.get(point)) is not None:
+            record = self._checks.apply(how, record)
         self._outlet.seen(self.device, point, raw)
         self._put(topics.telemetry, record, f"{self.device}/{point}/{event_time}/{sequence}")
         self._hand_over()

@@ -14,7 +14,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from connectors.fields import Host, Identified, Name, Number, Port, Range, Section, Unit, refuse_plaintext, seconds
+from connectors.checks import Measured
+from connectors.fields import Host, Identified, Name, Number, Port, refuse_plaintext, seconds
 
 ADDRESSES = 65_536
 """Addresses 0 to 65535 in each of the four tables."""
@@ -85,28 +86,25 @@ class Order(enum.StrEnum):
     LITTLE = "little"
 
 
-class Register(Section):
+class Register(Measured):
     """One point of the device and where it stands.
 
-    The value is ``raw x scale + offset`` in ``unit``. ``byte_order`` is the order of the two bytes in a register,
-    ``word_order`` that of the registers in a value. ``bit`` (0 the least significant) picks a bool out of a register;
-    an 8-bit value is the register's low byte, or its high one with ``byte_order = "little"``. ``no_value`` is the raw
-    pattern, as an unsigned number, with which the device says that it has none (SunSpec: 0x8000 for int16).
-    A value outside ``range`` keeps its number and is flagged uncertain. ``silence``: seconds without a value after
-    which a gap is recorded.
+    The value is ``raw x scale + offset`` in ``source_unit``, or else ``unit``. ``byte_order`` is the order of the
+    two bytes in a register, ``word_order`` that of the registers in a value. ``bit`` (0 the least significant) picks a
+    bool out of a register; an 8-bit value is the register's low byte, or its high one with ``byte_order = "little"``.
+    ``no_value`` is the raw pattern, as an unsigned number, with which the device says that it has none (SunSpec: 0x8000
+    for int16). ``silence``: seconds without a value after which a gap is recorded.
     """
 
     point: Name
     kind: Kind
     address: Annotated[int, Field(strict=True, ge=0, lt=ADDRESSES)]
     type: Type
-    unit: Unit
     bit: Annotated[int, Field(strict=True, ge=0, le=15)] | None = None
     byte_order: Order = Order.BIG
     word_order: Order = Order.BIG
     scale: Number = 1.0
     offset: Number = 0.0
-    range: Range | None = None
     no_value: Annotated[int, Field(strict=True, ge=0)] | None = None
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
 

@@ -29,7 +29,10 @@ class ModbusConnector:
         asyncio.run(self._run(stop))
 
     async def _run(self, stop: threading.Event) -> None:
-        feeds = [DeviceFeed(self._outlet, self.name, profile(device)) for device in self._devices]
+        feeds = [
+            DeviceFeed(self._outlet, self.name, profile(one), measured={each.point: each for each in one.registers})
+            for one in self._devices
+        ]
         pollers = [Poller(device, feed, stop) for device, feed in zip(self._devices, feeds, strict=True)]
         await serve([(feed, poller.run) for feed, poller in zip(feeds, pollers, strict=True)], stop)
 

@@ -42,7 +42,7 @@ def decode(register: Register, answer: Sequence[int] | Sequence[bool]) -> Readin
     if len(answer) != register.size:
         raise ValueError(f"{register.point} needs {register.size} words or bits, but {len(answer)} were given")
     if register.kind.is_bit:
-        return _checked(register, 1.0 if answer[0] else 0.0)
+        return _reading(1.0 if answer[0] else 0.0)
     pattern = _pattern(register, answer)
     if register.no_value is not None and pattern == register.no_value:
         return bad(f"the device says that it has no value (raw {pattern:#x})")
@@ -72,8 +72,8 @@ def _scaled_integer(register: Register, pattern: int) -> Reading:
     value = float(exact)
     if exact.denominator == 1 and Fraction(value) != exact:
         # 2^53 and more: a float64 no longer tells neighbouring integers apart.
-        return _checked(register, value, f"{exact.numerator} is rounded to the nearest 64-bit float")
-    return _checked(register, value)
+        return _reading(value, f"{exact.numerator} is rounded to the nearest 64-bit float")
+    return _reading(value)
 
 
 def _scaled_float(register: Register, pattern: int) -> Reading:
@@ -88,11 +88,8 @@ def _scaled_float(register: Register, pattern: int) -> Reading:
         exact = Fraction(number) * Fraction(scale) + Fraction(offset)
     if abs(exact) > LARGEST:
         return bad(f"raw {number:g} is beyond what is recorded (±1e18)")
-    return _checked(register, float(exact))
+    return _reading(float(exact))
 
 
-def _checked(register: Register, value: float, reason: str = "") -> Reading:
-    """Good, or uncertain with every reason."""
-    outside = register.range.problem(value) if register.range else ""
-    why = "; ".join(part for part in (reason, outside) if part)
-    return Reading(value, Quality.UNCERTAIN if why else Quality.GOOD, why)
+def _reading(value: float, doubt: str = "") -> Reading:
+    return Reading(value, Quality.UNCERTAIN if doubt else Quality.GOOD, doubt)

@@ -146,7 +146,7 @@ class Poller:
         self._feed.sample(
             register.point,
             reading.value,
-            unit=register.unit,
+            unit=register.arrives_in,
             quality=reading.quality,
             reason=reading.reason,
             event_time=taken,

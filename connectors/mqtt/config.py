@@ -10,7 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors.fields import Identified, Name, Range, Section, Unit, seconds
+from connectors.checks import Measured
+from connectors.fields import Identified, Name, Section, seconds
 from connectors.mqtt import topics
 from connectors.mqtt.broker import Broker
 
@@ -60,12 +61,10 @@ class JsonPaths(Section):
     unit: Path | None = None
 
 
-class Point(Section):
-    """One point: its name in the topic, its UCUM unit, and the range outside of which a value is uncertain."""
+class Point(Measured):
+    """One point and its name in the topic."""
 
     name: Name
-    unit: Unit
-    range: Range | None = None
 
 
 class Subscription(Section):

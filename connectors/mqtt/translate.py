@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors.checks import Checks
 from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Subscription
 from connectors.mqtt.payload import Refused, Sample, read_json, read_number
 from schemas.base import Quality
@@ -13,6 +14,7 @@ class Translator:
 
     def __init__(self, config: MqttConfig) -> None:
         self._clock_tolerance = config.clock_tolerance
+        self._checks = Checks()
         self._devices = {device.name for device in config.devices}
         self._subscriptions = [
             (one.template, one, {point.name: point for point in one.points}) for one in config.subscriptions
@@ -30,21 +32,22 @@ class Translator:
             sample = read_number(payload)
         else:
             sample = read_json(payload, subscription.json_paths)
-        if sample.unit is not None and sample.unit != point.unit:
-            raise Refused(f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.unit!r}")
-        quality, reason = self._judge(sample, point, retained, receive_time)
+        if sample.unit is not None and sample.unit != point.arrives_in:
+            raise Refused(f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.arrives_in!r}")
+        quality, reason = self._judge(sample, retained, receive_time)
         event_time = receive_time if sample.time is None else sample.time
         record = Telemetry(
             device=device,
             point=point.name,
             value=sample.value,
-            unit=point.unit,
+            unit=point.arrives_in,
             quality=quality,
             reason=reason,
             sequence=sample.sequence or 0,
             event_time=event_time,
             receive_time=receive_time,
         )
+        record = self._checks.apply(point, record)
         if sample.time is None and sample.sequence is None:
             return record, f"{topic}/{receive_time}", None
         return record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}", sample.sequence
@@ -63,13 +66,11 @@ class Translator:
             return device, subscription, points[name]
         raise Refused("no filter of the settings matches this topic")
 
-    def _judge(self, sample: Sample, point: Point, retained: bool, receive_time: int) -> tuple[Quality, str]:
+    def _judge(self, sample: Sample, retained: bool, receive_time: int) -> tuple[Quality, str]:
         """The sample's quality as far as this connector can tell, with every reason; it is never made better."""
         quality = sample.quality
         reasons = [sample.reason] if sample.reason else []
         doubts = []
-        if sample.value is not None and point.range is not None and (problem := point.range.problem(sample.value)):
-            doubts.append(problem)
         if sample.time is not None and sample.time - receive_time > self._clock_tolerance:
             ahead = (sample.time - receive_time) / 1e6
             doubts.append(f"the source's time is {ahead:.1f} s ahead of this clock")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from connectors.checks import Measured
 from connectors.fields import (
     Credentials,
     ExistingFile,
@@ -25,9 +26,7 @@ from connectors.fields import (
     Identified,
     Name,
     Number,
-    Range,
     Section,
-    Unit,
     refuse_plaintext,
     seconds,
 )
@@ -113,23 +112,21 @@ class Deadband(Section):
         return self
 
 
-class Node(Section):
+class Node(Measured):
     """One node and the point that it becomes.
 
     ``namespace``: its URI as in the server's NamespaceArray. ``sampling_interval``: how often the server looks;
     ``queue_size``: how many samples it keeps between two publishings (more than publishing over sampling interval, or
-    samples are lost there). A value outside ``range`` keeps its number and is flagged uncertain. ``silence``: seconds
-    without a new value after which a gap is recorded; left out for values that may rest.
+    samples are lost there). ``silence``: seconds without a new value after which a gap is recorded; left out for
+    values that may rest.
     """
 
     point: Name
     namespace: Annotated[str, Field(min_length=1, max_length=1000)]
     identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)]
-    unit: Unit
     sampling_interval: Annotated[int, seconds(least=0.01, most=3600)] = 500_000
     queue_size: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 100
     deadband: Deadband | None = None
-    range: Range | None = None
     silence: Annotated[int, seconds(least=0.1)] | None = None
 
 

@@ -34,7 +34,10 @@ class OpcUaConnector:
         asyncio.run(self._run(stop))
 
     async def _run(self, stop: threading.Event) -> None:
-        feeds = [DeviceFeed(self._outlet, self.name, profile(server)) for server in self._servers]
+        feeds = [
+            DeviceFeed(self._outlet, self.name, profile(one), measured={node.point: node for node in one.nodes})
+            for one in self._servers
+        ]
         runs = [partial(_keep_session, server, feed, stop) for server, feed in zip(self._servers, feeds, strict=True)]
         await serve(list(zip(feeds, runs, strict=True)), stop)
 

@@ -166,7 +166,7 @@ class Session:
             self._feed.sample(
                 node.point,
                 None,
-                unit=node.unit,
+                unit=node.arrives_in,
                 quality=Quality.BAD,
                 reason=reason,
                 event_time=now,
@@ -227,7 +227,7 @@ class Session:
     def _sample(self, node: Node, data: ua.DataValue) -> None:
         received = clock.now()
         try:
-            sample = sampled(data, node.range, received, self._server.clock_tolerance)
+            sample = sampled(data, received, self._server.clock_tolerance)
         except UnusableTime as error:
             source = f"opcua:{self._server.name}:{node.namespace}:{node.identifier}"
             self._feed.dead_letter(source, str(error), repr(data).encode(), received)
@@ -242,7 +242,7 @@ class Session:
         self._feed.sample(
             node.point,
             sample.value,
-            unit=node.unit,
+            unit=node.arrives_in,
             quality=sample.quality,
             reason=sample.reason,
             event_time=sample.event_time,

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from asyncua import ua
 from asyncua.ua.status_codes import get_name_and_doc
 
-from connectors.fields import Range
 from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,7 +41,7 @@ def status_name(code: int) -> str:
     return f"{name} ({code:#010x})" if text.startswith("Unknown") else str(name)
 
 
-def sampled(data: ua.DataValue, limits: Range | None, receive_time: int, clock_tolerance: int = 60_000_000) -> Sampled:
+def sampled(data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000_000) -> Sampled:
     """What ``data`` says. The time is the source's, else the server's, else ``receive_time`` (all microseconds).
 
     A status that is bad, or a value that is no finite number, gives quality bad with the reason; the number is kept
@@ -60,8 +59,6 @@ def sampled(data: ua.DataValue, limits: Range | None, receive_time: int, clock_t
     event_time = _event_time(data, receive_time)
     if (ahead := event_time - receive_time) > clock_tolerance:
         doubts.append(f"the source's clock is {ahead / 1e6:.1f} s ahead")
-    if value is not None and limits is not None and (outside := limits.problem(value)):
-        doubts.append(outside)
     if value is None:
         quality = Quality.BAD
     elif doubts and quality is Quality.GOOD:

@@ -111,13 +111,6 @@ def test_decoder_when_the_table_holds_bits_gives_one_or_zero(bit):
     assert decode(register(kind="coil", type="bool"), [bit]).value == float(bit)
 
 
-def test_decoder_when_outside_the_range_keeps_the_number_and_flags_it():
-    reading = decode(register(type="int16", range={"minimum": 0, "maximum": 100}), [250])
-    assert reading.value == 250
-    assert reading.quality is Quality.UNCERTAIN
-    assert reading.reason == "250 is outside 0 to 100"
-
-
 @pytest.mark.parametrize(
     ("kind", "no_value", "words"), [("int16", 0x8000, [0x8000]), ("uint32", 0xFFFFFFFF, [0xFFFF, 0xFFFF])]
 )

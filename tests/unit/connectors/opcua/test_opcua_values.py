@@ -11,7 +11,6 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.fields import Range
 from connectors.opcua.values import UnusableTime, sampled, status_name
 from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 
@@ -38,7 +37,7 @@ def value(raw=1.5, code=0, kind=None, source=MOMENT, server=None):
     ],
 )
 def test_value_when_a_status_comes_with_it_keeps_its_class_and_its_name(code, quality, reason):
-    sample = sampled(value(code=code), None, T0)
+    sample = sampled(value(code=code), T0)
     assert (sample.value, sample.quality, sample.event_time) == (1.5, quality, MICROS)
     assert reason in sample.reason
     assert bool(sample.reason) == bool(reason)
@@ -48,11 +47,11 @@ def test_value_when_a_status_comes_with_it_keeps_its_class_and_its_name(code, qu
     ("code", "overflow"), [(0x480, True), (0x40900480, True), (0x400, False), (0x80, False), (0, False)]
 )
 def test_value_when_the_overflow_bit_is_set_with_its_info_type_says_so(code, overflow):
-    assert sampled(value(code=code), None, T0).overflow is overflow
+    assert sampled(value(code=code), T0).overflow is overflow
 
 
 def test_value_when_good_with_overflow_is_still_a_good_value():
-    assert sampled(value(code=0x480), None, T0)[:3] == (1.5, Quality.GOOD, "")
+    assert sampled(value(code=0x480), T0)[:3] == (1.5, Quality.GOOD, "")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_value_when_good_with_overflow_is_still_a_good_value():
     ],
 )
 def test_value_when_it_is_no_finite_number_is_bad_without_value(raw, kind, reason):
-    sample = sampled(value(raw, kind=kind), None, T0)
+    sample = sampled(value(raw, kind=kind), T0)
     assert (sample.value, sample.quality) == (None, Quality.BAD)
     assert reason in sample.reason
 
@@ -78,29 +77,24 @@ def test_value_when_it_is_no_finite_number_is_bad_without_value(raw, kind, reaso
     [(True, ua.VariantType.Boolean, 1.0), (False, ua.VariantType.Boolean, 0.0), (-7, ua.VariantType.Int16, -7.0)],
 )
 def test_value_when_it_is_a_switch_or_an_integer_is_that_number(raw, kind, number):
-    assert sampled(value(raw, kind=kind), None, T0)[:2] == (number, Quality.GOOD)
+    assert sampled(value(raw, kind=kind), T0)[:2] == (number, Quality.GOOD)
 
 
 def test_value_when_a_float_cannot_hold_the_integer_is_uncertain():
-    sample = sampled(value(2**53 + 1, kind=ua.VariantType.Int64), None, T0)
+    sample = sampled(value(2**53 + 1, kind=ua.VariantType.Int64), T0)
     assert sample.quality is Quality.UNCERTAIN
     assert "9007199254740993 is rounded" in sample.reason
 
 
-def test_value_when_outside_the_range_keeps_the_number():
-    sample = sampled(value(250.0), Range(minimum=0, maximum=200), T0)
-    assert sample[:3] == (250.0, Quality.UNCERTAIN, "250 is outside 0 to 200")
-
-
 def test_value_when_the_source_gives_no_time_takes_the_servers_then_ours():
-    assert sampled(value(source=None, server=MOMENT), None, T0).event_time == MICROS
-    assert sampled(value(source=None), None, T0).event_time == T0
+    assert sampled(value(source=None, server=MOMENT), T0).event_time == MICROS
+    assert sampled(value(source=None), T0).event_time == T0
 
 
 @pytest.mark.parametrize("year", [1601, 1970, 1999, 2100, 9999])
 def test_value_when_the_clock_was_never_set_is_refused(year):
     with pytest.raises(UnusableTime, match=str(year)):
-        sampled(value(source=datetime(year, 1, 1, tzinfo=UTC)), None, T0)
+        sampled(value(source=datetime(year, 1, 1, tzinfo=UTC)), T0)
 
 
 @given(
@@ -123,7 +117,7 @@ def test_value_when_anything_arrives_never_gives_a_number_that_is_none(raw, code
 
 @pytest.mark.parametrize(("ahead", "quality"), [(59, Quality.GOOD), (61, Quality.UNCERTAIN)])
 def test_value_when_the_sources_clock_is_far_ahead_is_uncertain_and_not_restamped(ahead, quality):
-    sample = sampled(value(), None, MICROS - ahead * 1_000_000)
+    sample = sampled(value(), MICROS - ahead * 1_000_000)
     assert (sample.quality, sample.event_time) == (quality, MICROS)
     assert ("61.0 s ahead" in sample.reason) is (quality is Quality.UNCERTAIN)
 
