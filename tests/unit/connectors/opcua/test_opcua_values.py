@@ -105,7 +105,7 @@ def test_value_when_the_clock_was_never_set_is_refused(year):
 def test_value_when_anything_arrives_never_gives_a_number_that_is_none(raw, code, micros):
     kind = ua.VariantType.Double if isinstance(raw, float) else None
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-    sample = sampled(value(raw, code, kind, moment), None, micros)
+    sample = sampled(value(raw, code, kind, moment), micros)
     assert sample.event_time == micros
     if sample.value is None:
         assert sample.quality is Quality.BAD
