@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -57,6 +57,9 @@ def demo(
 def run_processors(
     names: Annotated[list[str] | None, typer.Argument(help="Processors to run.", show_default=ALL_OF_THEM)] = None,
     slot: Annotated[int, typer.Option(min=0, help="Number of this process; another one for each on the cluster.")] = 0,
+    engine: Annotated[
+        Literal["native", "faust"], typer.Option(help="native: exactly once; faust: faust-streaming, at least once.")
+    ] = "native",
     kafka: Kafka = None,
 ) -> None:
     """Keep positions, limits, triggers and the gate."""
@@ -65,7 +68,7 @@ def run_processors(
 
     settings = Settings.load(kafka=kafka)
     with running(settings, "processors") as stop:
-        run.processors(settings, names or [], slot, stop)
+        run.processors(settings, names or [], slot, stop, run.Engine(engine))
 
 
 @run_app.command("connectors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from processors.processor import Processor
 from streams import pipeline
 from streams.engine import layout
+from streams.engine.cluster import Cluster
 from streams.engine.stores import MemoryStores, Stores
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Options, Worker
@@ -22,29 +24,62 @@ def prepare(settings: Settings) -> list[str]:
     return layout.ensure(settings.cluster(), specs, replication=settings.replication)
 
 
-def processors(settings: Settings, names: Sequence[str], slot: int, stop: threading.Event) -> None:
+class Engine(enum.StrEnum):
+    """What runs the processors."""
+
+    NATIVE = "native"
+    FAUST = "faust"
+
+
+def processors(
+    settings: Settings, names: Sequence[str], slot: int, stop: threading.Event, engine: Engine = Engine.NATIVE
+) -> None:
     """Run the named processors (all when none is named), one worker each, until ``stop``.
 
-    Raises SettingsError for a name that is not in the wiring and Fatal when a worker cannot go on.
+    Raises SettingsError for a name that is not in the wiring, or what the engine cannot do, and Fatal when a worker
+    cannot go on.
     """
     known = {processor.name: processor for processor in pipeline.PROCESSORS}
     if unknown := [name for name in names if name not in known]:
         raise SettingsError(f"no processor {', '.join(unknown)}; there are {', '.join(known)}")
-    prepare(settings)
+    chosen = [known[name] for name in names or known]
     cluster = settings.cluster()
+    if engine is Engine.FAUST:
+        _on_faust(settings, cluster, chosen, slot, stop)
+        return
+    prepare(settings)
     workers = [
         Worker(
             cluster,
-            known[name],
+            one,
             Words(),
             partitions=settings.partitions,
             slot=slot,
             options=Options(standbys=settings.standbys),
-            stores=_stores(settings, known[name], slot),
+            stores=_stores(settings, one, slot),
         )
-        for name in names or known
+        for one in chosen
     ]
     run_workers(workers, stop)
+
+
+def _on_faust(
+    settings: Settings, cluster: Cluster, chosen: Sequence[type[Processor]], slot: int, stop: threading.Event
+) -> None:
+    if cluster.security:
+        raise SettingsError("the Faust engine reaches Kafka without TLS and passwords only; use the native one")
+    if slot:
+        raise SettingsError("slots are the native engine's; processes on Faust share the work without a number")
+    try:
+        from streams.faust_driver.host import Host
+        from streams.faust_driver.run import run_hosts
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"the Faust engine needs {error.name}: install gridtape[faust]") from error
+    prepare(settings)
+    hosts = [
+        Host(cluster, one, Words(), partitions=settings.partitions, replication=settings.replication) for one in chosen
+    ]
+    run_hosts(hosts, stop)
 
 
 def _stores(settings: Settings, processor: type[Processor], slot: int) -> Stores:
