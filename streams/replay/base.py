@@ -8,12 +8,13 @@ this commit or a later one has been removed yet, and what stands before it is ex
 
 from __future__ import annotations
 
+from streams.engine.state import COUNTERS
 from streams.engine.task import Task
 from streams.replay.errors import Gone, TooOld
 from streams.replay.rerun import Entry
 from streams.replay.tape import Tape
 
-_NUMBER = b"__task/commits"
+_NUMBER = f"{COUNTERS}/commits".encode()
 _TOGETHER = 60_000_000
 """Microseconds within which the records of one transaction are written; numbers begin anew when state is reset."""
 
