@@ -17,6 +17,7 @@ from connectors.market.config import MarketConfig
 from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
+from connectors.sparkplug.config import SparkplugConfig
 from connectors.spool.config import StoreConfig
 
 _SECRETS = ("password", "passphrase", "secret", "token", "credential")
@@ -27,6 +28,7 @@ class Config(Section):
     """All connectors of one process; a section that is left out is a connector that is not run."""
 
     mqtt: MqttConfig | None = None
+    sparkplug: SparkplugConfig | None = None
     modbus: Annotated[list[ModbusDevice], Field(max_length=10_000)] = Field(default_factory=list)
     opcua: Annotated[list[OpcUaServer], Field(max_length=10_000)] = Field(default_factory=list)
     market: MarketConfig | None = None
@@ -67,7 +69,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
     if config is None or problems:
         raise ConfigError(path, problems)
     if config == Config(store=config.store):
-        raise ConfigError(path, ["names no connector; allowed: [mqtt], [[modbus]], [[opcua]], [market]"])
+        raise ConfigError(path, ["names no connector; allowed: [mqtt], [sparkplug], [[modbus]], [[opcua]], [market]"])
     return config
 
 
@@ -83,9 +85,10 @@ def _repeated_devices(data: dict[str, Any]) -> list[str]:
 
 
 def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    mqtt = data.get("mqtt")
+    mqtt, sparkplug = data.get("mqtt"), data.get("sparkplug")
     lists = {
         "mqtt.devices": mqtt.get("devices") if isinstance(mqtt, dict) else None,
+        "sparkplug.devices": sparkplug.get("devices") if isinstance(sparkplug, dict) else None,
         "modbus": data.get("modbus"),
         "opcua": data.get("opcua"),
     }

@@ -116,6 +116,15 @@ class FeedTracker:
         """The connection that brings the key's data is lost; its next arrival closes the gap. One gap at a time."""
         return self._interrupted(key, None, GapReason.DISCONNECTED, now, now, None, detail)
 
+    def missed(
+        self, key: str, *, now: int, detail: str, first: int | None = None, last: int | None = None, count: int | None
+    ) -> list[Gap]:
+        """Messages ``first`` to ``last`` of the key never came, as far as that is known; its next arrival closes."""
+        gaps = self._interrupted(key, None, GapReason.SEQUENCE, now, now, count, detail)
+        for place, gap in enumerate(gaps):
+            gaps[place] = self._open[key, None][gap.reason] = structs.replace(gap, first=first, last=last)
+        return gaps
+
     def overflowed(
         self, key: str, point: str | None, *, event_time: int, receive_time: int, count: int | None, detail: str
     ) -> list[Gap]:

@@ -50,6 +50,11 @@ def services(config: Config) -> list[Service]:
             from connectors.mqtt.connector import MqttConnector
 
             found.append(Service(extra, lambda publisher: MqttConnector(mqtt, publisher)))
+        if (sparkplug := config.sparkplug) is not None:
+            extra = "sparkplug"
+            from connectors.sparkplug.connector import SparkplugConnector
+
+            found.append(Service(extra, lambda publisher: SparkplugConnector(sparkplug, publisher)))
         if config.modbus:
             extra = "modbus"
             from connectors.modbus.connector import ModbusConnector

@@ -30,6 +30,7 @@ PROCESSORS: tuple[type[Processor], ...] = (Positions, Limits, Observations, Trig
 
 CONNECTORS: dict[str, Topics] = {
     "mqtt": (t.telemetry, t.gaps, t.devices, t.dead_letters),
+    "sparkplug": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "modbus": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "opcua": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "market": (t.ticks, t.gaps, t.dead_letters),

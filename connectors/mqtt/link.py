@@ -140,7 +140,7 @@ class Link:
             return
         self._last_tick = time.monotonic()
         self._reader.tick()
-        self.outbox.retry_gaps()
+        self.outbox.retry()
         self._tell_waiting()
         self.drain()
 

@@ -1,4 +1,4 @@
-"""What waits for room on the way to Kafka, in order; and gaps that Kafka refused, which nobody would send again."""
+"""What waits for room on the way to Kafka, in order; and what Kafka refused, if nobody would send it again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from schemas.telemetry import Telemetry
 class Outbox:
     """Used from the connector's thread; ``settled`` callbacks come from another.
 
-    It has no bound of its own: the caller reads no more from its source while too much waits here (``len``).
+    It has no bound of its own: the caller reads no more from its source while too much waits here (``len``). What has
+    no ``settled``, and every gap, is handed over again when Kafka has refused it.
     """
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._waiting: deque[Callable[[], None]] = deque()
-        self._refused_gaps: deque[Gap] = deque()
+        self._refused: deque[Callable[..., None]] = deque()
         self._statuses: dict[str, tuple[Device, str]] = {}
 
     def __len__(self) -> int:
@@ -31,30 +32,27 @@ class Outbox:
 
     def sample(self, record: Telemetry, record_id: str, settled: Done | None = None) -> None:
         """Append a sample."""
-        self._waiting.append(
-            partial(self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id, done=settled)
-        )
+        publish = partial(self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id)
+        self._append(publish, settled, is_only=settled is None)
 
     def gap(self, gap: Gap, settled: Done | None = None) -> None:
         """Append the opening or the closing of a gap."""
-        self._waiting.append(partial(self._publish_gap, gap, settled))
+        publish = partial(self._outlet.publish, topics.gaps, gap.key, gap, event_id=event_id(gap))
+        self._append(publish, settled, is_only=True)
 
     def letter(self, source: str, reason: str, raw: bytes, receive_time: int, settled: Done | None = None) -> None:
         """Append a dead letter. ``receive_time``: microseconds."""
-        self._waiting.append(
-            partial(
-                self._outlet.dead_letter, source=source, reason=reason, raw=raw, receive_time=receive_time, done=settled
-            )
-        )
+        publish = partial(self._outlet.dead_letter, source=source, reason=reason, raw=raw, receive_time=receive_time)
+        self._append(publish, settled, is_only=settled is None)
 
     def status(self, record: Device, record_id: str) -> None:
         """Of each device the newest status is enough: that is all that its topic keeps."""
         self._statuses[record.device] = (record, record_id)
 
-    def retry_gaps(self) -> None:
-        """Append again the gaps that Kafka refused; call it now and then."""
-        for _ in range(len(self._refused_gaps)):
-            self.gap(self._refused_gaps.popleft())
+    def retry(self) -> None:
+        """Append again what Kafka refused; call it now and then."""
+        for _ in range(len(self._refused)):
+            self._append(self._refused.popleft(), None, is_only=True)
 
     def drain(self) -> bool:
         """Hand over as much as there is room for; false when some of it must wait."""
@@ -70,11 +68,13 @@ class Outbox:
             return False
         return True
 
-    def _publish_gap(self, gap: Gap, settled: Done | None) -> None:
+    def _append(self, publish: Callable[..., None], settled: Done | None, *, is_only: bool) -> None:
+        """``is_only``: the source will not tell us of it a second time."""
+
         def done(error: str | None) -> None:
-            if error is not None:
-                self._refused_gaps.append(gap)  # the broker will not tell us of it a second time
+            if error is not None and is_only:
+                self._refused.append(publish)
             if settled is not None:
                 settled(error)
 
-        self._outlet.publish(topics.gaps, gap.key, gap, event_id=event_id(gap), done=done)
+        self._waiting.append(partial(publish, done=done))

@@ -50,7 +50,7 @@ def test_config_when_an_example_is_loaded_it_is_valid(path: Path) -> None:
 
 
 def test_config_when_examples_are_counted_every_protocol_has_one() -> None:
-    assert [path.parent.name for path in EXAMPLES] == ["market", "modbus", "mqtt", "opcua"]
+    assert [path.parent.name for path in EXAMPLES] == ["market", "modbus", "mqtt", "opcua", "sparkplug"]
 
 
 def test_config_when_many_things_are_wrong_names_all_of_them_with_key_and_what_is_allowed(tmp_path: Path) -> None:
@@ -96,7 +96,8 @@ type = "int17"
 
 def test_config_when_a_section_is_misspelt_names_the_allowed_ones(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, MQTT + "\n[markt]\nseed = 1\n")
-    assert found == "markt: is no known key; did you mean market? allowed here: mqtt, modbus, opcua, market, store"
+    allowed = "mqtt, sparkplug, modbus, opcua, market, store"
+    assert found == f"markt: is no known key; did you mean market? allowed here: {allowed}"
 
 
 def test_config_when_a_union_member_is_wrong_names_the_key_of_the_file_once(tmp_path: Path) -> None:
