@@ -112,9 +112,13 @@ class FeedTracker:
                 gaps.append(gap)
         return gaps
 
-    def disconnected(self, key: str, *, now: int, detail: str) -> list[Gap]:
-        """The connection that brings the key's data is lost; its next arrival closes the gap. One gap at a time."""
-        return self._interrupted(key, None, GapReason.DISCONNECTED, now, now, None, detail)
+    def disconnected(self, key: str, *, now: int, detail: str, event_time: int | None = None) -> list[Gap]:
+        """The connection that brings the key's data is lost; its next arrival closes the gap. One gap at a time.
+
+        ``event_time``: when it was lost, where the source says so.
+        """
+        since = now if event_time is None else event_time
+        return self._interrupted(key, None, GapReason.DISCONNECTED, since, now, None, detail)
 
     def missed(
         self, key: str, *, now: int, detail: str, first: int | None = None, last: int | None = None, count: int | None

@@ -249,7 +249,7 @@ class SparkplugConnector:
                 device.name, now=now, detail=down.detail, first=down.first, last=down.last, count=down.count
             )
             if down.cause is Cause.LOSS
-            else self._tracker.disconnected(device.name, now=now, detail=down.detail)
+            else self._tracker.disconnected(device.name, now=now, detail=down.detail, event_time=down.time)
         )
         found: list[_Record] = [(gap, None) for gap in gaps]
         now = self._link.now()

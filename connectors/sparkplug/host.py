@@ -104,8 +104,8 @@ class Host:
             effects: list[Effect] = [Dropped(scope.node, f"{verb} before an NBIRTH")]
             return [Outcome(token, effects + self._want(scope.node, state, f"{verb} came before an NBIRTH", now))]
         if payload.seq is None:
-            lost = self._lose(scope.node, state, now, f"a {verb} without a sequence number came", None)
-            return [Outcome(token, [Dropped(scope.node, "no sequence number", letter=True)]), *lost]
+            # If it stands for one of the node's own, that one's number is missing, which shows with the next.
+            return [Outcome(token, [Dropped(scope.node, f"a {verb} without a sequence number", letter=True)])]
         if payload.seq != state.expected:
             return self._hold(_Held(verb, scope, payload, token), state, now)
         outcomes = [self._apply(_Held(verb, scope, payload, token), state, now)]

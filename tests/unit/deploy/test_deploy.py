@@ -19,6 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import connectors.metrics
 import connectors.modbus.poller
+import connectors.sparkplug.connector
 import sinks.metrics
 import streams.engine.metrics
 from connectors.config import check
@@ -27,7 +28,13 @@ from sinks.config import WebhookConfig
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
-MODULES = (connectors.metrics, connectors.modbus.poller, sinks.metrics, streams.engine.metrics)
+MODULES = (
+    connectors.metrics,
+    connectors.modbus.poller,
+    connectors.sparkplug.connector,
+    sinks.metrics,
+    streams.engine.metrics,
+)
 
 
 @pytest.fixture(scope="module")
