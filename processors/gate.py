@@ -24,6 +24,10 @@ from schemas.orders import Order
 from schemas.positions import Position
 from schemas.rejections import Rejection
 
+REMEMBERED = 7 * 86_400_000_000
+"""How long an intent id is known: as long as the records that it can be derived from again are kept. One that is
+repeated later fails the check of its age."""
+
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
     """An instrument and where it was read."""
@@ -79,8 +83,8 @@ class Gate(Processor):
     """By ``book|instrument``."""
     working = State(list[Working])
     """By book."""
-    answered = State(str)
-    """By ``book|intent_id``: the id of the order or rejection. Kept for ever, as fills are."""
+    answered = State(str, ttl=REMEMBERED)
+    """By ``book|intent_id``: the id of the order or rejection."""
 
     def on_batch(self, batch: Batch, out: Emitter) -> None:
         """Decide on intents; remember everything else."""

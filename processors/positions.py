@@ -24,6 +24,13 @@ from schemas.positions import MarkStatus, Position
 from schemas.ticks import Tick
 from schemas.topics import Topic
 
+DAY = 86_400_000_000
+REMEMBERED = 35 * DAY
+"""How long a fill id is known: a month's reconciliation may send the month's fills once more."""
+TOO_OLD = 30 * DAY
+"""A fill from before this is not booked: nobody could tell whether it was before. Less than REMEMBERED, since that
+counts from the booking, by another clock."""
+
 
 class Books(msgspec.Struct, frozen=True, gc=False):
     """Who holds an instrument: book to holding. ``currency`` is the one that the fills were booked in."""
@@ -45,9 +52,8 @@ class Positions(Processor):
     """By instrument. Apart from the holdings, so that a tick writes little to the changelog."""
     books = State(Books)
     """By instrument."""
-    booked = State(str)
-    """By ``instrument|fill_id``: a digest of what the fill said. Grows by some 200 bytes a fill, for ever: a fill that
-    is repeated after any time is still recognised."""
+    booked = State(str, ttl=REMEMBERED)
+    """By ``instrument|fill_id``: a digest of what the fill said."""
 
     def on_batch(self, batch: Batch, out: Emitter) -> None:
         """Mark, book, or make unknown."""
@@ -122,6 +128,10 @@ class Positions(Processor):
         if known is not None:
             if known != digest:
                 batch.reject(index, f"fill {fill.fill_id} was booked before with other contents; not booked again")
+            return
+        age = self.timers.watermark - fill.event_time
+        if age > TOO_OLD:
+            batch.reject(index, f"fill {fill.fill_id} is {age // DAY} days old; a repeat is known for 30 days only")
             return
         if fill.currency != listed.currency:
             batch.reject(index, f"fill in {fill.currency}, but {fill.instrument} trades in {listed.currency}")

@@ -81,6 +81,10 @@ class Table(Protocol[V]):
 class Timers(Protocol):
     """Durable timers of one task, one time per key and clock; setting again replaces."""
 
+    @property
+    def watermark(self) -> int:
+        """The event time (microseconds) that all active inputs have reached; 0 before the first record."""
+
     def at_event(self, key: str, time: int) -> None:
         """Fire when the watermark (event time, microseconds) reaches ``time``."""
 
@@ -94,9 +98,14 @@ class Timers(Protocol):
 class State(Generic[V]):
     """Declares a table in a processor's class body: ``holdings = State(Holding)``. Each task gets its own."""
 
-    def __init__(self, value: type[V]) -> None:
-        """``value``: the Struct or builtin that msgspec can write and read back."""
+    def __init__(self, value: type[V], *, ttl: int | None = None) -> None:
+        """``value``: the Struct or builtin that msgspec can write and read back.
+
+        ``ttl``: microseconds of the log's time (Kafka's timestamps of the task's inputs) after which a value that was
+        not put again is gone, at the latest a thousandth later; None: never.
+        """
         self.value = value
+        self.ttl = ttl
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

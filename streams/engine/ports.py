@@ -38,10 +38,11 @@ class TopicPort(Protocol):
 
 
 class StatePort(Protocol):
-    """A declared table: name in the changelog and type of its values."""
+    """A declared table: name in the changelog, type of its values, and how long they stay (microseconds)."""
 
     name: str
     value: type[Any]
+    ttl: int | None
 
 
 class ProcessorPort(Protocol):

@@ -26,11 +26,18 @@ _encode = msgspec.json.Encoder().encode
 class Table(Generic[V]):
     """One named table of one task. Values must not be changed in place."""
 
-    def __init__(self, name: str, value: type[V], rows: Rows[V] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        value: type[V],
+        rows: Rows[V] | None = None,
+        expires: Callable[[V], int] | None = None,
+    ) -> None:
         self.name = name
         self.value = value
+        self.expires = expires
         self._decode: Callable[[bytes], V] = msgspec.json.Decoder(value).decode
-        self.committed: Rows[V] = MemoryRows() if rows is None else rows
+        self.committed: Rows[V] = MemoryRows(expires) if rows is None else rows
         self.dirty: dict[str, V | Gone] = {}
         self.fresh: dict[str, V | Gone] = {}
         self._order: SortedList[str] | None = None

@@ -94,6 +94,8 @@ class MemoryStores:
 
 
 def fingerprint(processor: type[Any]) -> str:
-    """What the rows of a processor's tables look like: names and JSON Schemas of their values."""
-    shapes = {state.name: msgspec.json.schema(state.value) for _, state in tables_of(processor)}
+    """What the rows of a processor's tables look like: names, JSON Schemas of their values, and whether they expire."""
+    shapes = {
+        state.name: (msgspec.json.schema(state.value), state.ttl is not None) for _, state in tables_of(processor)
+    }
     return hashlib.blake2b(msgspec.json.encode(shapes, order="deterministic"), digest_size=16).hexdigest()

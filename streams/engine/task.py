@@ -12,6 +12,7 @@ import structlog
 from streams.engine import metrics
 from streams.engine.emitter import Batch, Emitter
 from streams.engine.errors import EngineError, Fatal
+from streams.engine.expiry import Dated, Expiring, until_of
 from streams.engine.ports import (
     JournalEntry,
     MessagePort,
@@ -19,6 +20,7 @@ from streams.engine.ports import (
     Poison,
     ProcessorPort,
     SegmentEntry,
+    StatePort,
     TopicPort,
     Vocabulary,
     tables_of,
@@ -63,9 +65,9 @@ class Task:
         """Whether the state was not read from the changelog's beginning, but goes on from what a store has kept."""
         # First, so that the number of the commit opens its records in the changelog: a replay finds its place by it.
         self.tables: dict[str, Table[Any]] = {COUNTERS: self._table(COUNTERS, int)}
+        self._expiring: list[Expiring[Any]] = []
         for name, declared in tables_of(processor):
-            self.tables[name] = self._table(declared.name, declared.value)
-            setattr(self.processor, name, self.tables[name])
+            setattr(self.processor, name, self._declare(declared))
         self.tables[TIMERS] = self._table(TIMERS, int)
         self.timers = Timers(self.tables[TIMERS])
         self.processor.timers = self.timers
@@ -81,8 +83,16 @@ class Task:
         self._fresh_poison: list[Poison] = []
         self._delivered: int | None = None
 
-    def _table(self, name: str, value: type[Any]) -> Table[Any]:
-        return Table(name, value, self.store.rows(name, value))
+    def _table(self, name: str, value: Any, expires: Callable[[Any], int] | None = None) -> Table[Any]:
+        return Table(name, value, self.store.rows(name, value, expires), expires)
+
+    def _declare(self, declared: StatePort) -> Table[Any] | Expiring[Any]:
+        if declared.ttl is None:
+            table = self.tables[declared.name] = self._table(declared.name, declared.value)
+            return table
+        table = self.tables[declared.name] = self._table(declared.name, Dated[declared.value], until_of)  # type: ignore[name-defined]
+        self._expiring.append(expiring := Expiring(table, declared.ttl))
+        return expiring
 
     # --- input -------------------------------------------------------------------------------------------------
 
@@ -90,6 +100,9 @@ class Task:
         """Hand a run of consecutive messages of this task's partition of ``topic`` to the processor."""
         first, last = messages[0].offset(), messages[-1].offset()
         self._segments.append(SegmentEntry(self.named(topic.name), first, last, len(messages), 0))
+        self.timers.watermark = self.clock.now
+        if self._expiring:
+            self._pass_time(messages[-1].timestamp()[1] * 1000)
         if topic in self._newest_only:
             messages = list(dict(zip(map(self._key_of, messages), messages, strict=True)).values())
         try:
@@ -100,7 +113,20 @@ class Task:
             self._process(Batch(topic, messages, values, self._at, self.bury))
             self.clock.advance(topic.name, getattr(values[-1], "event_time", 0))
             self._fire(EVENT, self.clock.now)
+        for table in self._expiring:
+            table.sweep()
+            table.table.keep()
         self.offsets[topic.name] = last + 1
+
+    def _pass_time(self, now: int) -> None:
+        """The log's time goes on to ``now``, in steps that are small enough for what expires."""
+        step = min(table.step for table in self._expiring)
+        now = now // step * step
+        if now > self._expiring[0].now:
+            self.tables[COUNTERS].put("log_time", now)
+            self.tables[COUNTERS].keep()
+            for table in self._expiring:
+                table.now = now
 
     def tick(self, now: int) -> bool:
         """Fire the wall-clock timers due at ``now`` (microseconds); recorded in the journal when any fired."""
@@ -173,6 +199,7 @@ class Task:
         self._keep()
 
     def _fire(self, clock: str, now: int) -> None:
+        self.timers.watermark = self.clock.now
         for key in self.timers.take_due(clock, now):
             try:
                 self.processor.on_time(key, now, self.out)
@@ -303,6 +330,8 @@ class Task:
         self._delivered = offset + 1
 
     def _clear(self) -> None:
+        for table in self._expiring:
+            table.begin(self.tables[COUNTERS].get("log_time") or 0)
         self._delivered = None
         self.out.clear()
         self._segments = []
@@ -330,9 +359,10 @@ class Task:
         """Forget everything: what the store holds cannot be trusted."""
         self.store.wipe()
         for table in self.tables.values():
-            table.committed = self.store.rows(table.name, table.value)
+            table.committed = self.store.rows(table.name, table.value, table.expires)
 
     def restored(self) -> None:
         """The changelog has been read to its end."""
         self.timers.rebuild()
         self.clock.load()
+        self._clear()

@@ -19,6 +19,8 @@ class Timers:
         self._table = table
         self._heaps: dict[str, list[tuple[int, str]]] = {EVENT: [], WALL: []}
         self._room = _ROOM
+        self.watermark = 0
+        """The task's watermark before what is being processed."""
 
     def at_event(self, key: str, time: int) -> None:
         """Fire when the watermark reaches ``time`` (microseconds)."""

@@ -37,6 +37,17 @@ def test_position_when_filled_and_ticked_has_value_profit_and_proof(market, make
     assert position.event_time == make.time(1)
 
 
+def test_fill_when_too_old_to_tell_whether_it_was_booked_is_not_booked(market, make):
+    day = 86_400
+    market.send(
+        make.tick(at=31 * day), make.gap(at=31 * day), make.fill("new", quantity=1, event_time=make.time(31 * day))
+    )
+    market.send(make.fill("old", quantity=5), make.fill("late", quantity=2, event_time=make.time(2 * day)))
+    assert only(market).quantity == 3
+    (letter,) = market.dead
+    assert letter.reason == "fill f-old is 31 days old; a repeat is known for 30 days only"
+
+
 def test_position_when_filled_before_any_tick_has_no_mark(market, make):
     market.send(make.fill())
     position = only(market)
