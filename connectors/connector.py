@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Connector(Protocol):
@@ -15,6 +15,14 @@ class Connector(Protocol):
 
     def run(self, stop: threading.Event) -> None:
         """Read until ``stop`` is set, then return within 5 s. Raises only what needs a person."""
+
+
+@runtime_checkable
+class Changeable(Protocol):
+    """A connector that can be told of other settings while it runs."""
+
+    def change(self, config: Any) -> None:
+        """Go on with ``config``, its part of the settings. Called from another thread."""
 
 
 class Backoff:

@@ -6,10 +6,8 @@ waits in order; what finds no room then is counted and becomes a gap with that c
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +17,6 @@ from msgspec import structs
 
 from connectors import clock
 from connectors.checks import Checks, Measured
-from connectors.connector import Backoff
 from connectors.feed import FeedTracker, event_id
 from connectors.lifecycle import Lifecycle, Profile
 from connectors.outlet import Full, Outlet, Waiting
@@ -213,6 +210,11 @@ class DeviceFeed:
         self._life.state(state, why)
         self._hand_over()
 
+    @property
+    def idle(self) -> bool:
+        """Nothing of the device waits here."""
+        return not (self._waiting or self._dropped or self._returned or self._letters or self._statuses)
+
     def drain(self) -> None:
         """Hand over what waits, oldest first, as far as there is room. Call it a few times a second."""
         self._hand_over()
@@ -296,33 +298,3 @@ class DeviceFeed:
                     detail=detail,
                 )
             )
-
-
-async def serve(devices: list[tuple[DeviceFeed, Callable[[], Awaitable[None]]]], stop: threading.Event) -> None:
-    """Run each device's coroutine in a task of its own until ``stop`` is set, handing over meanwhile what waits."""
-    tasks = [asyncio.create_task(_guarded(feed, run, stop), name=feed.device) for feed, run in devices]
-    try:
-        while not stop.is_set():
-            for feed, _run in devices:
-                feed.drain()
-            await asyncio.sleep(0.05)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for feed, _run in devices:
-            feed.drain()
-            feed.state(State.DOWN, "the connector stops")
-
-
-async def _guarded(feed: DeviceFeed, run: Callable[[], Awaitable[None]], stop: threading.Event) -> None:
-    backoff = Backoff(stop, first=1.0)
-    while True:
-        try:
-            await run()
-        except Exception:
-            # The outermost edge of one device: whatever it is must not end the others, and must be seen.
-            log.exception("reading a device failed unexpectedly and is begun anew", device=feed.device)
-        feed.disconnected("reading the device failed; see the log")
-        feed.state(State.DOWN, "reading the device failed")
-        await asyncio.sleep(backoff.next_delay())

@@ -31,6 +31,7 @@ SPOOL = Gauge(
 )
 DISK_RECORDS = Gauge("gridtape_connector_disk_records", "Records that wait for Kafka on disk.", ["connector"])
 DISK_BYTES = Gauge("gridtape_connector_disk_bytes", "Disk that the waiting records take.", ["connector"])
+REFUSED_SETTINGS = Counter("gridtape_connector_settings_refused_total", "Changed settings that could not be used.")
 PAUSED = Gauge(
     "gridtape_connector_paused", "1 while there is room nowhere, in memory or on disk; sources rest.", ["connector"]
 )
@@ -47,6 +48,7 @@ __all__ = [
     "PAUSED",
     "PUBLISHED",
     "RECORDS",
+    "REFUSED_SETTINGS",
     "SPOOL",
     "State",
     "forget",

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from connectors import metrics
 from connectors.config import Config, ConfigError
-from connectors.connector import Backoff, Connector
+from connectors.connector import Backoff, Changeable, Connector
 from connectors.metrics import State
 from connectors.outlet import Outlet
 from connectors.publisher import Publisher
@@ -27,12 +28,17 @@ _FLUSH_SECONDS = 1.0
 _STEADY_SECONDS = 60.0
 
 
+Changes = Callable[[], Config | None]
+
+
 @dataclass(frozen=True)
 class Service:
     """A connector that can be made anew after a failure."""
 
     name: str
     make: Callable[[Outlet], Connector]
+    config: object = None
+    """Its part of the settings: as long as it is equal, the connector is not disturbed."""
     forgetful: bool = False
     """The source cannot be asked to say something again, so that its records wait on disk while Kafka is away."""
 
@@ -49,42 +55,54 @@ def services(config: Config) -> list[Service]:
             extra = "mqtt"
             from connectors.mqtt.connector import MqttConnector
 
-            found.append(Service(extra, lambda publisher: MqttConnector(mqtt, publisher)))
+            found.append(Service(extra, lambda outlet: MqttConnector(mqtt, outlet), mqtt))
         if (sparkplug := config.sparkplug) is not None:
             extra = "sparkplug"
             from connectors.sparkplug.connector import SparkplugConnector
 
-            found.append(Service(extra, lambda publisher: SparkplugConnector(sparkplug, publisher)))
+            found.append(Service(extra, lambda outlet: SparkplugConnector(sparkplug, outlet), sparkplug))
         if config.modbus:
             extra = "modbus"
             from connectors.modbus.connector import ModbusConnector
 
-            found.append(Service(extra, lambda outlet: ModbusConnector(config.modbus, outlet), forgetful=True))
+            found.append(
+                Service(extra, lambda outlet: ModbusConnector(config.modbus, outlet), config.modbus, forgetful=True)
+            )
         if config.opcua:
             extra = "opcua"
             from connectors.opcua.connector import OpcUaConnector
 
-            found.append(Service(extra, lambda outlet: OpcUaConnector(config.opcua, outlet), forgetful=True))
+            found.append(
+                Service(extra, lambda outlet: OpcUaConnector(config.opcua, outlet), config.opcua, forgetful=True)
+            )
         if (market := config.market) is not None:
             extra = "market"
             from connectors.market.connector import MarketConnector
 
-            found.append(Service(extra, lambda publisher: MarketConnector(market, publisher)))
+            found.append(Service(extra, lambda outlet: MarketConnector(market, outlet), market))
     except ImportError as error:
         problem = f"{extra}: its library is not installed ({error}); install it with: pip install 'gridtape[{extra}]'"
         raise ConfigError("connectors", [problem]) from error
     return found
 
 
-def run_connectors(config: Config, cluster: Cluster, stop: threading.Event, waiting_folder: Path | None = None) -> None:
+def run_connectors(
+    config: Config,
+    cluster: Cluster,
+    stop: threading.Event,
+    waiting_folder: Path | None = None,
+    changes: Changes = lambda: None,
+) -> None:
     """Run until ``stop`` is set, or until every connector has finished by itself (a replay has an end).
 
     ``waiting_folder``: where records wait while Kafka is away unless the settings say otherwise; without either they
-    wait in memory only. Returns within 5 s of ``stop``, with what Kafka has not taken kept on disk. Raises ConfigError
-    as :func:`services`, and when the store cannot be used.
+    wait in memory only. ``changes`` is asked ten times a second for other settings: what differs is begun anew, device
+    by device; what cannot be used is refused with every reason, and the running settings stay. Returns within 5 s of
+    ``stop``, with what Kafka has not taken kept on disk. Raises ConfigError as :func:`services`, and when the store
+    cannot be used.
     """
-    folder = config.store.folder or waiting_folder
-    run_services(services(config), cluster, stop, config.store if config.store.enabled else None, folder)
+    store = config.store if config.store.enabled else None
+    run_services(services(config), cluster, stop, store, config.store.folder or waiting_folder, changes)
 
 
 def run_services(
@@ -93,67 +111,125 @@ def run_services(
     stop: threading.Event,
     store: StoreConfig | None = None,
     folder: Path | None = None,
+    changes: Changes = lambda: None,
 ) -> None:
     """As :func:`run_connectors`, for connectors that the caller has chosen."""
-    outlets = _outlets(chosen, cluster, store, folder)
-    threads = [
-        threading.Thread(target=_supervise, args=(service, outlet, stop), name=service.name, daemon=True)
-        for service, outlet in zip(chosen, outlets, strict=True)
-    ]
+    units: dict[str, _Unit] = {}
     log.info("starting connectors", connectors=[service.name for service in chosen], bootstrap=cluster.bootstrap)
-    for thread in threads:
-        thread.start()
-    while not stop.wait(0.1) and any(thread.is_alive() for thread in threads):
-        pass
-    deadline = time.monotonic() + _JOIN_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive():
-            log.warning("a connector did not stop in time and is left behind", connector=thread.name)
-    deadline = time.monotonic() + _FLUSH_SECONDS
-    for outlet in outlets:
-        outlet.close(max(0.1, deadline - time.monotonic()))
+    try:
+        for service in chosen:
+            units[service.name] = _Unit(service, _outlet(service, cluster, store, folder))
+    except StoreUnusable as error:
+        _end(list(units.values()))
+        raise ConfigError("connectors", [str(error)]) from error
+    for unit in units.values():
+        unit.start()
+    while not stop.wait(0.1) and any(unit.alive for unit in units.values()):
+        try:
+            if (config := changes()) is not None:
+                _apply(units, services(config), partial(_outlet, cluster=cluster, store=store, folder=folder))
+        except (ConfigError, StoreUnusable) as error:
+            metrics.REFUSED_SETTINGS.inc()
+            log.error(  # noqa: TRY400 - the reasons are for a person, the stack is not
+                "the changed settings are refused; what runs goes on", problems=getattr(error, "problems", str(error))
+            )
+    _end(list(units.values()))
     log.info("connectors stopped")
 
 
-def _outlets(
-    chosen: list[Service], cluster: Cluster, store: StoreConfig | None, folder: Path | None
-) -> list[Publisher | Forwarder]:
-    made: list[Publisher | Forwarder] = []
-    try:
-        for service in chosen:
-            if store is None or folder is None or not service.forgetful:
-                made.append(Publisher(cluster, service.name))
-                continue
-            file = Store(
-                folder / f"{cluster.named(service.name)}.sqlite",
-                disk_megabytes=store.disk_megabytes,
-                keep_free_megabytes=store.keep_free_megabytes,
-            )
-            forwarder = Forwarder(Publisher(cluster, service.name), file, store, service.name)
-            forwarder.start()
-            made.append(forwarder)
-    except StoreUnusable as error:
-        for outlet in made:
-            outlet.close(0.0)
-        raise ConfigError("connectors", [str(error)]) from error
-    return made
+class _Unit:
+    """One running connector, and where its records go."""
 
+    def __init__(self, service: Service, outlet: Publisher | Forwarder) -> None:
+        self.service = service
+        self.outlet = outlet
+        self.stop = threading.Event()
+        self._connector: Connector | None = None
+        self._thread = threading.Thread(target=self._supervise, name=service.name, daemon=True)
 
-def _supervise(service: Service, outlet: Outlet, stop: threading.Event) -> None:
-    backoff = Backoff(stop, first=1.0, ceiling=60.0)
-    while not stop.is_set():
-        began = time.monotonic()
-        try:
-            service.make(outlet).run(stop)
-        except Exception:
-            # The outermost edge of the connector's thread: whatever failed in it must not take the others along.
-            log.exception("a connector failed and will be started again", connector=service.name)
-            metrics.ERRORS.labels(service.name, "").inc()
-            metrics.set_state(service.name, "", State.DOWN)
-        else:
-            log.info("a connector has finished", connector=service.name)
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+        if self.alive:
+            log.warning("a connector did not stop in time and is left behind", connector=self.service.name)
+
+    def change(self, service: Service) -> None:
+        """Go on with other settings; a connector that cannot be told of them is begun anew."""
+        if service.config == self.service.config:
             return
-        if time.monotonic() - began > _STEADY_SECONDS:
-            backoff.reset()
-        backoff.wait()
+        log.info("the settings of a connector have changed", connector=service.name)
+        self.service = service
+        connector: object = self._connector
+        if isinstance(connector, Changeable):
+            connector.change(service.config)
+            return
+        self.stop.set()
+        self.join(_JOIN_SECONDS)
+        self.stop = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name=service.name, daemon=True)
+        self.start()
+
+    def _supervise(self) -> None:
+        stop = self.stop
+        backoff = Backoff(stop, first=1.0, ceiling=60.0)
+        while not stop.is_set():
+            began = time.monotonic()
+            service = self.service
+            try:
+                self._connector = service.make(self.outlet)
+                self._connector.run(stop)
+            except Exception:
+                # The outermost edge of the connector's thread: whatever failed in it must not take the others along.
+                log.exception("a connector failed and will be started again", connector=service.name)
+                metrics.ERRORS.labels(service.name, "").inc()
+                metrics.set_state(service.name, "", State.DOWN)
+            else:
+                log.info("a connector has finished", connector=service.name)
+                return
+            if time.monotonic() - began > _STEADY_SECONDS:
+                backoff.reset()
+            backoff.wait()
+
+
+def _apply(units: dict[str, _Unit], chosen: list[Service], outlet: Callable[[Service], Publisher | Forwarder]) -> None:
+    wanted = {service.name: service for service in chosen}
+    new = {name: _Unit(service, outlet(service)) for name, service in wanted.items() if name not in units}
+    _end([units.pop(name) for name in list(units) if name not in wanted])
+    for name, unit in units.items():
+        unit.change(wanted[name])
+    for unit in new.values():
+        unit.start()
+    units.update(new)
+
+
+def _end(units: list[_Unit]) -> None:
+    for unit in units:
+        unit.stop.set()
+    deadline = time.monotonic() + _JOIN_SECONDS
+    for unit in units:
+        if unit.alive:
+            unit.join(max(0.0, deadline - time.monotonic()))
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    for unit in units:
+        unit.outlet.close(max(0.1, deadline - time.monotonic()))
+
+
+def _outlet(
+    service: Service, cluster: Cluster, store: StoreConfig | None, folder: Path | None
+) -> Publisher | Forwarder:
+    if store is None or folder is None or not service.forgetful:
+        return Publisher(cluster, service.name)
+    file = Store(
+        folder / f"{cluster.named(service.name)}.sqlite",
+        disk_megabytes=store.disk_megabytes,
+        keep_free_megabytes=store.keep_free_megabytes,
+    )
+    forwarder = Forwarder(Publisher(cluster, service.name), file, store, service.name)
+    forwarder.start()
+    return forwarder

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 
-from connectors.device import DeviceFeed, serve
+from connectors.device import DeviceFeed
+from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile, profile_of
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.poller import Poller
@@ -18,23 +20,24 @@ class ModbusConnector:
 
     name = "modbus"
 
-    def __init__(self, config: list[ModbusDevice], outlet: Outlet) -> None:
-        self._devices = config
+    def __init__(self, config: Sequence[ModbusDevice], outlet: Outlet) -> None:
         self._outlet = outlet
+        self._fleet = Fleet(self._make, config)
 
     def run(self, stop: threading.Event) -> None:
         """Poll until ``stop`` is set; ends within a second of it."""
         # Every failure is told by the poller, with the device's name and what to do.
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
-        asyncio.run(self._run(stop))
+        asyncio.run(self._fleet.serve(stop))
 
-    async def _run(self, stop: threading.Event) -> None:
-        feeds = [
-            DeviceFeed(self._outlet, self.name, profile(one), measured={each.point: each for each in one.registers})
-            for one in self._devices
-        ]
-        pollers = [Poller(device, feed, stop) for device, feed in zip(self._devices, feeds, strict=True)]
-        await serve([(feed, poller.run) for feed, poller in zip(feeds, pollers, strict=True)], stop)
+    def change(self, config: Sequence[ModbusDevice]) -> None:
+        """Poll these devices from now on; those that are as before are not disturbed."""
+        self._fleet.change(config)
+
+    def _make(self, device: ModbusDevice, stop: threading.Event) -> tuple[DeviceFeed, Run]:
+        measured = {each.point: each for each in device.registers}
+        feed = DeviceFeed(self._outlet, self.name, profile(device), measured=measured)
+        return feed, Poller(device, feed, stop).run
 
 
 def profile(device: ModbusDevice) -> Profile:

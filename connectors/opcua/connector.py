@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 from asyncua.ua.uaerrors import UaError
 
 from connectors.connector import Backoff
-from connectors.device import DeviceFeed, serve
+from connectors.device import DeviceFeed
+from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
 from connectors.opcua.config import OpcUaServer
@@ -23,23 +25,24 @@ class OpcUaConnector:
 
     name = "opcua"
 
-    def __init__(self, config: list[OpcUaServer], outlet: Outlet) -> None:
-        self._servers = config
+    def __init__(self, config: Sequence[OpcUaServer], outlet: Outlet) -> None:
         self._outlet = outlet
+        self._fleet = Fleet(self._make, config)
 
     def run(self, stop: threading.Event) -> None:
         """Subscribe until ``stop`` is set; ends within two seconds of it."""
         # Every failure is told below, with the server's name and what to do.
         logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
-        asyncio.run(self._run(stop))
+        asyncio.run(self._fleet.serve(stop))
 
-    async def _run(self, stop: threading.Event) -> None:
-        feeds = [
-            DeviceFeed(self._outlet, self.name, profile(one), measured={node.point: node for node in one.nodes})
-            for one in self._servers
-        ]
-        runs = [partial(_keep_session, server, feed, stop) for server, feed in zip(self._servers, feeds, strict=True)]
-        await serve(list(zip(feeds, runs, strict=True)), stop)
+    def change(self, config: Sequence[OpcUaServer]) -> None:
+        """Subscribe to these servers from now on; those that are as before are not disturbed."""
+        self._fleet.change(config)
+
+    def _make(self, server: OpcUaServer, stop: threading.Event) -> tuple[DeviceFeed, Run]:
+        measured = {node.point: node for node in server.nodes}
+        feed = DeviceFeed(self._outlet, self.name, profile(server), measured=measured)
+        return feed, partial(_keep_session, server, feed, stop)
 
 
 async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.Event) -> None:

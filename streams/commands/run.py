@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,13 +97,29 @@ def _stores(settings: Settings, processor: type[Processor], slot: int) -> Stores
 
 
 def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> None:
-    """Run the connectors that the TOML file describes until ``stop``. Raises ConfigError with all errors at once."""
-    from connectors.config import load
+    """Run the connectors that the TOML file describes until ``stop``; SIGHUP has the file read again.
+
+    Raises ConfigError with all errors at once when the file cannot be used at the start.
+    """
+    from connectors.config import Config, load
     from connectors.runner import run_connectors
 
-    config = load(file or settings.connectors_file)
+    path = file or settings.connectors_file
+    config = load(path)
     prepare(settings)
-    run_connectors(config, settings.cluster(), stop, settings.data_dir / "waiting")
+    hung_up = threading.Event()
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: hung_up.set())
+
+    def changed() -> Config | None:
+        if not hung_up.is_set():
+            return None
+        hung_up.clear()
+        return load(path)
+
+    try:
+        run_connectors(config, settings.cluster(), stop, settings.data_dir / "waiting", changed)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> None:

@@ -91,7 +91,7 @@ def running(cluster: Cluster) -> Running:
             yield
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(5)
             publisher.close()
         assert not thread.is_alive(), "the connector did not stop"
         assert not errors
