@@ -6,21 +6,41 @@ import enum
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.checks import Measured
-from connectors.fields import Identified, Name, Section, seconds
+from connectors.fields import ExistingFile, Identified, Name, Section, seconds
 from connectors.mqtt import topics
-from connectors.mqtt.broker import Broker
+from connectors.mqtt.broker import Broker, Protocol
 
 
 class PayloadFormat(enum.StrEnum):
-    """``number``: a decimal number as text; ``json``: a JSON document with one sample."""
+    """``number``: a decimal number as text; ``json``, ``cbor``, ``protobuf``: a document with one sample;
+    ``raw``: the bytes of a number."""
 
     NUMBER = "number"
     JSON = "json"
+    CBOR = "cbor"
+    PROTOBUF = "protobuf"
+    RAW = "raw"
+
+
+class RawType(enum.StrEnum):
+    """Width and kind of a raw number."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    INT16 = "int16"
+    UINT16 = "uint16"
+    INT32 = "int32"
+    UINT32 = "uint32"
+    INT64 = "int64"
+    UINT64 = "uint64"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
 
 
 class TimeFormat(enum.StrEnum):
@@ -47,7 +67,7 @@ def _template(text: str) -> str:
 
 
 class JsonPaths(Section):
-    """Where a JSON payload keeps the sample: keys and list places joined by dots.
+    """Where a JSON, CBOR or Protobuf document keeps the sample: keys and list places joined by dots.
 
     ``value``, and ``time`` and ``sequence`` once they are named here, must be in every payload. ``quality`` (good,
     uncertain, bad, true, false) and ``unit`` may be missing. A ``unit`` that differs from the point's is refused.
@@ -59,6 +79,31 @@ class JsonPaths(Section):
     sequence: Path | None = None
     quality: Path | None = None
     unit: Path | None = None
+
+
+class Protobuf(Section):
+    """``descriptor_file``: a descriptor set, as ``protoc --include_imports --descriptor_set_out`` writes it.
+
+    ``message``: the full name of the payload's message in it.
+    """
+
+    descriptor_file: ExistingFile
+    message: Annotated[str, Field(strict=True, min_length=1, max_length=500)]
+
+    @model_validator(mode="after")
+    def _holds_it(self) -> Self:
+        from connectors.mqtt import binary  # loads protobuf, which who does not use it need not have
+
+        binary.message_class(self)
+        return self
+
+
+class Raw(Section):
+    """A number of ``type`` that begins ``offset`` bytes into the payload."""
+
+    type: RawType
+    byte_order: Literal["big", "little"] = "big"
+    offset: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
 
 
 class Point(Measured):
@@ -79,6 +124,8 @@ class Subscription(Section):
     point: Name | None = None
     payload: PayloadFormat = PayloadFormat.JSON
     json_paths: JsonPaths = Field(default=JsonPaths(), alias="json")
+    protobuf: Protobuf | None = None
+    raw: Raw | None = None
     points: Annotated[tuple[Point, ...], Field(min_length=1)]
 
     @cached_property
@@ -96,8 +143,11 @@ class Subscription(Section):
             problems.append(f"points named twice: {', '.join(twice)}")
         if self.point is not None and self.point not in {point.name for point in self.points}:
             problems.append(f"point {self.point!r} is not among the points")
-        if self.payload is PayloadFormat.NUMBER and self.json_paths != JsonPaths():
-            problems.append('json paths need payload = "json"')
+        if self.payload in (PayloadFormat.NUMBER, PayloadFormat.RAW) and self.json_paths != JsonPaths():
+            problems.append('json paths need payload = "json", "cbor" or "protobuf"')
+        for name, found in (("protobuf", self.protobuf), ("raw", self.raw)):
+            if (self.payload == name) != (found is not None):
+                problems.append(f'payload = "{name}" and a section {name} belong together')
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -114,16 +164,21 @@ class MqttConfig(Broker):
     """One broker and what is read from it.
 
     ``client_id`` must stay the same: it names the session in which the broker keeps what was not acknowledged, for
-    ``session_expiry`` seconds.
+    ``session_expiry`` seconds. ``share``: connectors with the same share, and each its own ``client_id``, divide the
+    messages among them (MQTT 5). No one of them sees all of a device, so that none can tell that something is missing:
+    gaps are not recorded.
     """
 
     session_expiry: Annotated[int, seconds(least=1, most=31_536_000)] = 86_400_000_000
+    share: Annotated[str, Field(strict=True, pattern=r"^[^/+#\x00]+$", max_length=200)] | None = None
     devices: Annotated[tuple[Device, ...], Field(min_length=1)]
     subscriptions: Annotated[tuple[Subscription, ...], Field(min_length=1)]
 
     def problems(self) -> list[str]:
         """What does not fit together; empty when all is well."""
         problems = super().problems()
+        if self.share is not None and self.protocol is not Protocol.V5:
+            problems.append('share: shared subscriptions need protocol = "5"')
         if twice := _repeated(one.filter for one in self.subscriptions):
             problems.append(f"subscriptions: filters that stand twice: {', '.join(twice)}")
         known = {device.name for device in self.devices}

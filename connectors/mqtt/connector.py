@@ -38,11 +38,13 @@ class MqttConnector:
         profiles = [profile(config, device) for device in config.devices]
         self._link = Link(self.name, config, self, outlet, profiles)
         self._outbox = self._link.outbox
-        self._subscriptions = [Subscribe(one.template.filter) for one in config.subscriptions]
+        prefix = "" if config.share is None else f"$share/{config.share}/"
+        self._subscriptions = [Subscribe(prefix + one.template.filter) for one in config.subscriptions]
+        self._sees_all = config.share is None
 
     def run(self, stop: threading.Event) -> None:
         """Read until ``stop``; reconnects by itself."""
-        for device in self._config.devices:
+        for device in self._config.devices if self._sees_all else ():
             self._tracker.watch(device.name, None, silence=device.silence, now=self._link.now())
         self._link.run(stop)
 
@@ -59,7 +61,7 @@ class MqttConnector:
     def lost(self, why: str) -> None:
         """A gap per device, which its next message closes."""
         now = self._link.now()
-        for device in self._config.devices:
+        for device in self._config.devices if self._sees_all else ():
             self._hand_on_gaps(self._tracker.disconnected(device.name, now=now, detail=why))
 
     def tick(self) -> None:
@@ -104,7 +106,7 @@ class MqttConnector:
             gaps = self._tracker.arrived(
                 record.device,
                 record.point,
-                sequence=sequence,
+                sequence=sequence if self._sees_all else None,
                 event_time=record.event_time,
                 receive_time=receive_time,
             ).gaps

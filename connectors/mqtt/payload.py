@@ -1,4 +1,4 @@
-"""Reads MQTT payloads: plain numbers and JSON. Anything doubtful is refused with a reason, never guessed. Pure."""
+"""Reads MQTT payloads: plain numbers and documents. Anything doubtful is refused with a reason, never guessed. Pure."""
 
 from __future__ import annotations
 
@@ -43,19 +43,24 @@ class Sample:
 
 def read_number(raw: bytes) -> Sample:
     """A decimal number in ASCII, white space around it allowed. Raises :class:`Refused`."""
-    _bounded(raw)
+    bounded(raw)
     if not _NUMBER.fullmatch(raw):
         raise Refused(f"{_shown(raw)} is no plain number such as 21.5 or -3e2")
-    return Sample(_checked(float(raw)))
+    return Sample(checked(float(raw)))
 
 
 def read_json(raw: bytes, paths: JsonPaths) -> Sample:
     """A JSON document with one sample at ``paths``. Raises :class:`Refused`."""
-    _bounded(raw)
+    bounded(raw)
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(f"not valid JSON: {error}; begins with {_shown(raw)}") from None
+    return read_document(document, paths)
+
+
+def read_document(document: Any, paths: JsonPaths) -> Sample:
+    """The sample at ``paths`` of a document of maps, lists and scalars. Raises :class:`Refused`."""
     value, doubt = _value(_required(document, paths.value, "value"), paths.value)
     quality, reason = _quality(document, paths)
     if value is None:
@@ -72,7 +77,8 @@ def read_json(raw: bytes, paths: JsonPaths) -> Sample:
     )
 
 
-def _bounded(raw: bytes) -> None:
+def bounded(raw: bytes) -> None:
+    """Refuse what is too large to be one sample."""
     if len(raw) > LIMIT:
         raise Refused(f"{len(raw)} bytes; a payload has at most {LIMIT}")
 
@@ -103,12 +109,13 @@ def _value(found: Any, path: str) -> tuple[float | None, str]:
     if isinstance(found, bool):
         return float(found), ""
     if isinstance(found, int | float):
-        number = _checked(found)
+        number = checked(found)
         return number, "" if number == found else f"{found} is rounded to {number:.0f}"
     raise Refused(f"the field {path!r} (value) is {_kind(found)}, expected a number, true, false or null")
 
 
-def _checked(number: float) -> float:
+def checked(number: float) -> float:
+    """A finite number within ±1e18. Raises :class:`Refused`."""
     # Compared before the conversion: a very long integer has no float.
     if not -_VALUE_LIMIT <= number <= _VALUE_LIMIT or not math.isfinite(number):
         shown = str(number)[:40] if isinstance(number, float) else f"an integer of {number.bit_length()} bits"
@@ -133,6 +140,8 @@ def _time(found: Any, paths: JsonPaths) -> int:
 
 
 def _iso(found: Any) -> int:
+    if isinstance(found, datetime) and found.tzinfo is not None:  # CBOR has times of its own
+        return (found - _EPOCH) // timedelta(microseconds=1)
     if not isinstance(found, str):
         raise Refused(f"the time is {_kind(found)}, expected a text such as 2026-11-21T07:00:00.250Z")
     try:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from connectors.checks import Checks
+from connectors.mqtt import binary
 from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Subscription
 from connectors.mqtt.payload import Refused, Sample, read_json, read_number
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
+
+
+def _reader(one: Subscription) -> Callable[[bytes], Sample]:
+    if one.raw is not None:
+        return binary.raw_reader(one.raw)
+    if one.protobuf is not None:
+        return binary.protobuf_reader(one.protobuf, one.json_paths)
+    if one.payload is PayloadFormat.CBOR:
+        return partial(binary.read_cbor, paths=one.json_paths)
+    return read_number if one.payload is PayloadFormat.NUMBER else partial(read_json, paths=one.json_paths)
 
 
 class Translator:
@@ -17,7 +31,8 @@ class Translator:
         self._checks = Checks()
         self._devices = {device.name for device in config.devices}
         self._subscriptions = [
-            (one.template, one, {point.name: point for point in one.points}) for one in config.subscriptions
+            (one.template, one, {point.name: point for point in one.points}, _reader(one))
+            for one in config.subscriptions
         ]
 
     def translate(
@@ -27,11 +42,8 @@ class Translator:
 
         ``receive_time``: microseconds. Raises :class:`Refused` with a reason.
         """
-        device, subscription, point = self._address(topic)
-        if subscription.payload is PayloadFormat.NUMBER:
-            sample = read_number(payload)
-        else:
-            sample = read_json(payload, subscription.json_paths)
+        device, read, point = self._address(topic)
+        sample = read(payload)
         if sample.unit is not None and sample.unit != point.arrives_in:
             raise Refused(f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.arrives_in!r}")
         quality, reason = self._judge(sample, retained, receive_time)
@@ -52,8 +64,8 @@ class Translator:
             return record, f"{topic}/{receive_time}", None
         return record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}", sample.sequence
 
-    def _address(self, topic: str) -> tuple[str, Subscription, Point]:
-        for template, subscription, points in self._subscriptions:
+    def _address(self, topic: str) -> tuple[str, Callable[[bytes], Sample], Point]:
+        for template, subscription, points, read in self._subscriptions:
             names = template.match(topic)
             if names is None:
                 continue
@@ -63,7 +75,7 @@ class Translator:
                 raise Refused(f"unknown device {device[:200]!r}; the known ones stand under mqtt.devices")
             if name not in points:
                 raise Refused(f"unknown point {name[:200]!r}; the filter {subscription.filter} has {', '.join(points)}")
-            return device, subscription, points[name]
+            return device, read, points[name]
         raise Refused("no filter of the settings matches this topic")
 
     def _judge(self, sample: Sample, retained: bool, receive_time: int) -> tuple[Quality, str]:

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from connectors.fields import Identified, Name, Range, Section, Unit, seconds
+from connectors.checks import Measured
+from connectors.fields import Identified, Name, seconds
 from connectors.mqtt.broker import Broker
 from connectors.sparkplug.address import Node, Scope
 
@@ -15,19 +16,17 @@ Id = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=r"^
 """A group, edge node, device or host id: any text without / + # (Sparkplug 3.0.0, section 4.2)."""
 
 
-class Point(Section):
-    """One number: the metric that holds it, our name of it, its UCUM unit and its range.
+class Point(Measured):
+    """One number: the metric that holds it, and our name of it.
 
     ``name`` may be left out where the metric's name is one of ours. ``eng_unit``: what the metric's property engUnit
-    must say, if it says anything, where that is another text than ``unit``. ``select``: the way to the number within
-    a metric of several: ``[2]`` in an array, ``[0, "column"]`` in a data set, ``["member"]`` in a template.
+    must say, if it says anything, where that is another text than the source's unit. ``select``: the way to the number
+    within a metric of several: ``[2]`` in an array, ``[0, "column"]`` in a data set, ``["member"]`` in a template.
     """
 
     metric: Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
     name: Name
-    unit: Unit
     eng_unit: Annotated[str, Field(strict=True, max_length=100)] | None = None
-    range: Range | None = None
     select: Annotated[tuple[Annotated[int, Field(strict=True, ge=0)] | str, ...], Field(max_length=4)] = ()
 
     @model_validator(mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors.checks import Checks
 from connectors.sparkplug.address import Scope
 from connectors.sparkplug.config import Point, SparkplugConfig
 from connectors.sparkplug.effects import Sample
@@ -19,6 +20,7 @@ class Translator:
 
     def __init__(self, config: SparkplugConfig) -> None:
         self._clock_tolerance = config.clock_tolerance
+        self._checks = Checks()
         self._devices = {device.scope: device.name for device in config.devices}
         self._points: dict[tuple[Scope, str], list[Point]] = {}
         for device in config.devices:
@@ -48,13 +50,14 @@ class Translator:
                 device=device,
                 point=point.name,
                 value=value,
-                unit=point.unit,
+                unit=point.arrives_in,
                 quality=quality,
                 reason=reason[:2000],
                 sequence=sample.seq,
                 event_time=event_time,
                 receive_time=receive_time,
             )
+            record = self._checks.apply(point, record)
             place = f"{sample.bdseq}.{sample.seq}.{sample.place}"
             found.append((record, f"{device}/{point.name}/{event_time}/{place}"))
         return found
@@ -96,12 +99,11 @@ class Translator:
                 reasons.append(str(error))
             else:
                 doubts += [doubt] if doubt else []
-        if value is not None and point.range is not None and (problem := point.range.problem(value)):
-            doubts.append(problem)
         unit = metric.unit or sample.definition.unit
-        if unit is not None and unit not in (point.unit, point.eng_unit):
+        wanted = point.eng_unit or point.arrives_in
+        if unit is not None and unit != wanted:
             quality = Quality.BAD
-            reasons.append(f"the source's unit is {unit[:40]!r}, but {point.name} is configured in {point.unit!r}")
+            reasons.append(f"the source's unit is {unit[:40]!r}, but {point.name} is configured in {wanted!r}")
         if ahead > self._clock_tolerance:
             doubts.append(f"the source's time is {ahead / 1e6:.1f} s ahead of this clock")
         if doubts and quality is Quality.GOOD:

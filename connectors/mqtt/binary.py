@@ -1,0 +1,97 @@
+"""Reads binary MQTT payloads: CBOR, Protobuf by a descriptor set of the user's, raw numbers. Pure once it is built."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import cbor2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from connectors.mqtt.config import JsonPaths, Protobuf, Raw
+from connectors.mqtt.payload import Refused, Sample, bounded, checked, read_document
+
+_CODES = {
+    "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
+    "float16": "e", "float32": "f", "float64": "d",
+}  # fmt: skip
+
+
+def read_cbor(raw: bytes, paths: JsonPaths) -> Sample:
+    """A CBOR document (RFC 8949) with one sample at ``paths``. Raises :class:`Refused`."""
+    bounded(raw)
+    try:
+        document = cbor2.loads(raw)
+    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, ArithmeticError, RecursionError) as error:
+        raise Refused(f"not valid CBOR: {error}; begins with {raw[:40].hex(' ')}") from None
+    return read_document(document, paths)
+
+
+def raw_reader(raw: Raw) -> Callable[[bytes], Sample]:
+    """A reader of the number that ``raw`` describes."""
+    layout = struct.Struct(("<" if raw.byte_order == "little" else ">") + _CODES[raw.type])
+
+    def read(payload: bytes) -> Sample:
+        bounded(payload)
+        if len(payload) < raw.offset + layout.size:
+            wanted = f"a {raw.type} at byte {raw.offset} needs {raw.offset + layout.size}"
+            raise Refused(f"{len(payload)} bytes; {wanted}")
+        (found,) = layout.unpack_from(payload, raw.offset)
+        return read_document({"value": found}, JsonPaths()) if isinstance(found, int) else Sample(checked(found))
+
+    return read
+
+
+def message_class(protobuf: Protobuf) -> Any:
+    """The class of the messages. Raises ValueError naming the file when they are not in it."""
+    pool = DescriptorPool()
+    try:
+        for file in FileDescriptorSet.FromString(protobuf.descriptor_file.read_bytes()).file:
+            pool.Add(file)
+        return GetMessageClass(pool.FindMessageTypeByName(protobuf.message))
+    except (DecodeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{protobuf.descriptor_file} is no descriptor set that holds {protobuf.message}: {error}; "
+            "write it with protoc --include_imports --descriptor_set_out"
+        ) from error
+
+
+def protobuf_reader(protobuf: Protobuf, paths: JsonPaths) -> Callable[[bytes], Sample]:
+    """A reader of messages of one type. Raises ValueError as :func:`message_class`."""
+    kind = message_class(protobuf)
+
+    def read(payload: bytes) -> Sample:
+        bounded(payload)
+        message = kind()
+        try:
+            message.ParseFromString(payload)
+        except DecodeError as error:
+            raise Refused(f"no {protobuf.message}: {error}") from None
+        return read_document(_plain(message), paths)
+
+    return read
+
+
+def _plain(message: Any) -> dict[str, Any]:
+    """Fields by name; what may be absent and is absent is left out, everything else has its default."""
+    found: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        if field.has_presence and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        is_message = field.message_type is not None
+        if is_message and field.message_type.GetOptions().map_entry:
+            found[field.name] = {str(key): _item(item) for key, item in value.items()}
+        elif field.is_repeated:
+            found[field.name] = [_item(item) for item in value]
+        else:
+            found[field.name] = _item(value)
+    return found
+
+
+def _item(value: Any) -> Any:
+    return _plain(value) if hasattr(value, "DESCRIPTOR") else value

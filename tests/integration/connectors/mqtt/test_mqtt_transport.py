@@ -1,0 +1,88 @@
+"""WebSocket transport and shared subscriptions on a real Mosquitto."""
+
+from __future__ import annotations
+
+import cbor2
+import pytest
+from prometheus_client import REGISTRY
+
+from connectors.mqtt.connector import MqttConnector
+from streams.local.mqtt import Mosquitto, find_mosquitto
+from streams.local.service import HOST, free_port
+
+LIVE = {"connector": "mqtt", "device": "", "state": "live"}
+
+
+class WebMosquitto(Mosquitto):
+    """Takes WebSocket connections as well."""
+
+    def configure(self) -> None:
+        super().configure()
+        self.web_port = free_port()
+        path = self.folder / "mosquitto.conf"
+        path.write_text(path.read_text() + f"listener {self.web_port} {HOST}\nprotocol websockets\n")
+
+
+@pytest.fixture
+def web(tmp_path):
+    if find_mosquitto() is None:
+        pytest.skip("Mosquitto is not installed (Debian: apt-get install mosquitto)")
+    with WebMosquitto(tmp_path / "mosquitto") as broker:
+        yield broker
+
+
+def is_live():
+    return REGISTRY.get_sample_value("gridtape_connector_state", LIVE) == 1
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_mqtt_when_carried_by_websocket_brings_every_sample(web, settings, running, tape, field_device, protocol):
+    config = settings((HOST, web.web_port), transport="websocket", protocol=protocol)
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        tape.until(is_live, "connected")
+        device = field_device((HOST, web.port))
+        for number in range(1, 51):
+            device.sample(number, number)
+        tape.until(lambda: len(tape.samples("soc")) == 50, "all samples")
+    assert [s.value for s in tape.samples("soc")] == list(range(1, 51))
+
+
+def test_mqtt_when_the_port_speaks_no_websocket_says_so(mosquitto, settings, running, tape):
+    with running(lambda publisher: MqttConnector(settings(mosquitto, transport="websocket"), publisher)):
+        tape.until(lambda: tape.gaps("disconnected"), "refused")
+    assert "cannot connect to" in tape.gaps("disconnected")[0].detail
+
+
+def test_mqtt_when_subscriptions_are_shared_each_message_comes_once_and_no_gap_is_claimed(
+    mosquitto, device, settings, running, tape
+):
+    first = settings(mosquitto, share="plant")
+    second = settings(mosquitto, share="plant")
+    with (
+        running(lambda publisher: MqttConnector(first, publisher)),
+        running(lambda publisher: MqttConnector(second, publisher)),
+    ):
+        tape.until(is_live, "connected")
+        device.sample(0, 1)
+        tape.until(lambda: tape.samples("soc"), "the first sample")
+        for number in range(1, 41):
+            device.sample(number, number + 1)
+        tape.until(lambda: len(tape.samples("soc")) == 41, "all samples")
+    assert sorted(s.value for s in tape.samples("soc")) == list(range(41))
+    assert not tape.gaps()
+
+
+def test_mqtt_when_the_payload_is_cbor_the_sample_reaches_kafka(mosquitto, device, settings, running, tape):
+    subscription = {
+        "filter": "cbor/{device}/{point}",
+        "payload": "cbor",
+        "json": {"value": "v"},
+        "points": [{"name": "flow", "unit": "m3/h"}],
+    }
+    with running(lambda publisher: MqttConnector(settings(mosquitto, subscriptions=[subscription]), publisher)):
+        tape.until(is_live, "connected")
+        device.raw("cbor/b1/flow", cbor2.dumps({"v": 1180.5}))
+        device.raw("cbor/b1/flow", b"\x81")
+        tape.until(lambda: tape.samples("flow") and tape.letters(), "a sample and a dead letter")
+    assert tape.samples("flow")[0].value == 1180.5
+    assert "not valid CBOR" in tape.letters()[0].reason
