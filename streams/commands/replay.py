@@ -67,9 +67,10 @@ def verify(
 ) -> Iterator[Outcome]:
     """Replay every task, one after the other. Raises CommandError and EngineError."""
     now = time.time_ns() // 1000
-    for processor, number in places(KafkaStore(cluster := quiet(cluster)), processors, partition):
-        with KafkaStore(cluster) as store:
+    with KafkaStore(quiet(cluster)) as store:
+        for processor, number in places(store, processors, partition):
             yield replay(store, processor, number, span, now)
+            store.rest()
 
 
 # --- showing it -------------------------------------------------------------------------------------------------------

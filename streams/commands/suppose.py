@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from schemas import topics
@@ -70,12 +70,12 @@ def suppose(cluster: Cluster, names: Sequence[str], span: Span, file: Path) -> A
     processors = affected(chosen(names), set(records))
     if not processors:
         raise CommandError(f"none of the chosen applications reads {', '.join(topic.name for topic in records)}")
-    cluster, outcomes = quiet(cluster), []
-    store = KafkaStore(cluster)
-    supposition = Supposition(store, records, span, time.time_ns() // 1000)
-    for processor, partition in places(store, processors, None):
-        with store:
+    outcomes = []
+    with KafkaStore(quiet(cluster)) as store:
+        supposition = Supposition(store, records, span, time.time_ns() // 1000)
+        for processor, partition in places(store, processors, None):
             outcomes.append(supposition.play(processor, partition))
+            store.rest()
     return Answer(supposition.ledger.changes(), dict(supposition.ledger.made), outcomes)
 
 
@@ -95,13 +95,15 @@ def show(answer: Answer, console: Console) -> None:
         elif outcome.note:
             console.print(Text(f"{place}: {plain(outcome.note)}", "dim"), soft_wrap=True)
     if answer.changes:
-        table = Table("", "time", "what", "decision", "reason", box=None, pad_edge=False)
+        table = Table("", Column("time", no_wrap=True), "what", "decision", "reason", box=None, pad_edge=False)
         for change in answer.changes:
             table.add_row(*_row(change))
         console.print(table)
-    made = ", ".join(f"{count} {name}" for name, count in sorted(answer.made.items())) or "no decisions"
+    made = ", ".join(f"{name} {count}" for name, count in sorted(answer.made.items())) or "no decisions"
     kinds = [f"{sum(c.kind == kind for c in answer.changes)} {kind}" for kind in _SIGNS]
-    console.print(f"\nThe span has {made}. Under the hypothesis: {', '.join(kinds)}.", soft_wrap=True, highlight=False)
+    console.print(
+        f"\nMade in the span: {made}. Under the hypothesis: {', '.join(kinds)}.", soft_wrap=True, highlight=False
+    )
 
 
 def as_json(answer: Answer) -> str:
@@ -115,6 +117,7 @@ def as_json(answer: Answer) -> str:
             "partition": change.decision.partition,
             "commit": change.decision.commit,
             "reason": change.reason,
+            "reason_before": change.before,
             "was": words(change.was),
             "now": words(change.now),
         }
@@ -134,10 +137,16 @@ def as_json(answer: Answer) -> str:
 
 def _row(change: Change) -> tuple[Text, ...]:
     sign, style = _SIGNS[change.kind]
-    record = change.decision.record
-    said = describe(record)
-    if change.was is not None and change.now is not None and (before := describe(change.was.record)) != said:
-        said = f"{said}  (was: {before})"
+    said = _brief(change.decision.record, change.reason)
+    if change.was is not None and change.now is not None:
+        before = _brief(change.was.record, change.before)
+        said = said if before == said else f"{said} (was: {before})"
+    reason = f"{change.reason} (was: {change.before})" if change.before else change.reason
     topic = topics.BY_NAME[change.decision.topic].kind
-    cells = (moment(record.event_time), topic, said, plain(change.reason))
+    cells = (moment(change.decision.record.event_time), topic, said, plain(reason))
     return (Text(sign, f"bold {style}"), *(Text(cell) for cell in cells))
+
+
+def _brief(record: Any, reason: str) -> str:
+    """What a decision says without the reason, which stands in a column of its own."""
+    return describe(record).removesuffix(f": {plain(reason)}")

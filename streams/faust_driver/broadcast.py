@@ -34,6 +34,7 @@ def waiting(
         for topic, place in zip(topics, reader.committed(asked, _PATIENCE), strict=True):
             if place.error is not None:
                 raise classify(place.error, f"asking for the offset of {place.topic}[{partition}]")
+            reader.list_topics(place.topic, timeout=_PATIENCE)  # else librdkafka takes a second to find the leader
             reader.assign([TopicPartition(place.topic, partition, max(place.offset, 0))])
             found[topic] = []
             while (message := reader.poll(_PATIENCE)) is not None:

@@ -55,6 +55,8 @@ class Change:
     was: Decision | None
     now: Decision | None
     reason: str
+    before: str = ""
+    """Of a different one: the reason that it had."""
 
     @property
     def kind(self) -> str:
@@ -107,7 +109,11 @@ class Ledger:
         for key, one in self._gone.items():
             if (match := by_subject.pop(_subject(one), None)) is not None:
                 pairs.append((gone.pop(key), added.pop(match)))
-        found = [Change(was, now, _reason(now.record)) for was, now in pairs if _essence(was) != _essence(now)]
+        found = [
+            Change(was, now, _reason(now.record), _reason(was.record))
+            for was, now in pairs
+            if _essence(was) != _essence(now)
+        ]
         found += (Change(None, one, _reason(one.record)) for one in added.values())
         found += (Change(one, None, _why_gone(one, added.values())) for one in gone.values())
         return sorted(found, key=lambda change: (change.decision.record.event_time, change.decision.id))

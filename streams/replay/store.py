@@ -18,7 +18,7 @@ from streams.engine.task import Task
 from streams.replay.base import state_before
 from streams.replay.difference import Committed
 from streams.replay.rerun import Entry, Rerun
-from streams.replay.tape import Tape
+from streams.replay.tape import Readers, Tape
 
 _COMMIT_TAKES = 5_000_000
 """Microseconds before its journal record within which a commit's other outputs are looked for."""
@@ -54,6 +54,7 @@ class KafkaStore:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._readers = Readers(cluster)
         self._tapes: dict[tuple[str, int], Tape] = {}
         self._counts: dict[str, int] = {}
 
@@ -63,10 +64,15 @@ class KafkaStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Give every connection back."""
+    def rest(self) -> None:
+        """Let go of the inputs that were read: the next task reads others."""
         while self._tapes:
             self._tapes.popitem()[1].close()
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.rest()
+        self._readers.close()
 
     def partitions(self, topic: str) -> int:
         """Partitions of a topic (name without prefix); 0 when there is none."""
@@ -120,7 +126,7 @@ class KafkaStore:
         return [one for by, one in found if by == source]
 
     def _tape(self, topic: str, partition: int) -> Tape:
-        return Tape(self._cluster, self._cluster.named(topic), partition)
+        return Tape(self._readers, self._cluster.named(topic), partition)
 
 
 def _committed(topic: str, tape: Tape, message: Message) -> tuple[str, Committed]:

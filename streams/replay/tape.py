@@ -21,13 +21,45 @@ _BATCH = 10_000
 _offset: Callable[[Any], int] = Message.offset  # type: ignore[assignment]  # a consumed message always has one
 
 
+class Readers:
+    """Connected consumers that tapes borrow one after the other: to connect takes longer than most reading."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._free: list[Consumer] = []
+
+    def borrow(self) -> Consumer:
+        """One that nobody uses."""
+        if self._free:
+            return self._free.pop()
+        return self.cluster.reader(
+            "replay",  # never joined, never committed: librdkafka wants a name
+            enable_partition_eof=True,
+            auto_offset_reset="error",
+            fetch_message_max_bytes=4 << 20,
+            queued_min_messages=20_000,
+            queued_max_messages_kbytes=8_192,
+            fetch_wait_max_ms=10,
+        )
+
+    def give_back(self, consumer: Consumer) -> None:
+        """Drop what it holds; somebody else may use it."""
+        consumer.unassign()
+        self._free.append(consumer)
+
+    def close(self) -> None:
+        """Close those that were given back."""
+        while self._free:
+            self._free.pop().close()
+
+
 class Tape:
     """Committed records of one partition. Use as a context manager; ``timeout`` in seconds for one answer of Kafka."""
 
-    def __init__(self, cluster: Cluster, topic: str, partition: int, *, timeout: float = 30.0) -> None:
+    def __init__(self, readers: Readers, topic: str, partition: int, *, timeout: float = 30.0) -> None:
         """``topic``: as it is named on the cluster."""
         self.place = f"{topic}[{partition}]"
-        self._cluster = cluster
+        self._readers = readers
         self._topic, self._partition, self._timeout = topic, partition, timeout
         self._consumer: Consumer | None = None
         self._buffer: list[Message] = []
@@ -41,15 +73,15 @@ class Tape:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the reader back."""
         if self._consumer is not None:
-            self._consumer.close()
+            self._readers.give_back(self._consumer)
             self._consumer = None
 
     def ends(self) -> tuple[int, int]:
         """First offset and read_uncommitted high watermark. Raises EngineError."""
         place = self._topic, self._partition
-        return bounds(self._cluster, [place], self._timeout)[place]
+        return bounds(self._readers.cluster, [place], self._timeout)[place]
 
     def at_time(self, micros: int) -> int:
         """Offset of the first record that Kafka has at or after a time; the end when there is none."""
@@ -130,15 +162,7 @@ class Tape:
 
     def _open(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = self._cluster.reader(
-                "replay",  # never joined, never committed: librdkafka wants a name
-                enable_partition_eof=True,
-                auto_offset_reset="error",
-                fetch_message_max_bytes=4 << 20,
-                queued_min_messages=20_000,
-                queued_max_messages_kbytes=8_192,
-                fetch_wait_max_ms=10,
-            )
+            self._consumer = self._readers.borrow()
             # Asked before the first read: otherwise librdkafka looks for the leader only once a second.
             self._consumer.list_topics(self._topic, timeout=self._timeout)
         return self._consumer
