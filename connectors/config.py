@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 
 from connectors.fields import Section
 from connectors.market.config import MarketConfig
+from connectors.market.dropcopy.config import DropCopyConfig
+from connectors.market.fix.config import FixConfig
+from connectors.market.websocket.config import WebSocketConfig
 from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
@@ -22,6 +25,10 @@ from connectors.spool.config import StoreConfig
 
 _SECRETS = ("password", "passphrase", "secret", "token", "credential")
 _Key = str | int
+_NONE = (
+    "names no connector; allowed: [mqtt], [sparkplug], [[modbus]], [[opcua]], [market], [[websocket]], [[fix]], "
+    "[[drop_copy]]"
+)
 
 
 class Config(Section):
@@ -32,6 +39,9 @@ class Config(Section):
     modbus: Annotated[list[ModbusDevice], Field(max_length=10_000)] = Field(default_factory=list)
     opcua: Annotated[list[OpcUaServer], Field(max_length=10_000)] = Field(default_factory=list)
     market: MarketConfig | None = None
+    websocket: Annotated[list[WebSocketConfig], Field(max_length=1000)] = Field(default_factory=list)
+    fix: Annotated[list[FixConfig], Field(max_length=1000)] = Field(default_factory=list)
+    drop_copy: Annotated[list[DropCopyConfig], Field(max_length=1000)] = Field(default_factory=list)
     store: StoreConfig = StoreConfig()
 
 
@@ -69,7 +79,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
     if config is None or problems:
         raise ConfigError(path, problems)
     if config == Config(store=config.store):
-        raise ConfigError(path, ["names no connector; allowed: [mqtt], [sparkplug], [[modbus]], [[opcua]], [market]"])
+        raise ConfigError(path, [_NONE])
     return config
 
 
@@ -91,6 +101,9 @@ def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "sparkplug.devices": sparkplug.get("devices") if isinstance(sparkplug, dict) else None,
         "modbus": data.get("modbus"),
         "opcua": data.get("opcua"),
+        "websocket": data.get("websocket"),
+        "fix": data.get("fix"),
+        "drop_copy": data.get("drop_copy"),
     }
     for where, found in lists.items():
         for place, one in enumerate(found if isinstance(found, list) else []):

@@ -80,6 +80,24 @@ def services(config: Config) -> list[Service]:
             from connectors.market.connector import MarketConnector
 
             found.append(Service(extra, lambda outlet: MarketConnector(market, outlet), market))
+        extra = "market"  # the connectors below need its libraries
+        if config.websocket:
+            from connectors.market.websocket.connector import WebSocketConnector
+
+            found.append(
+                Service("websocket", lambda outlet: WebSocketConnector(config.websocket, outlet), config.websocket)
+            )
+        if config.fix:
+            from connectors.market.fix.connector import FixConnector
+
+            found.append(Service("fix", lambda outlet: FixConnector(config.fix, outlet), config.fix))
+        if config.drop_copy:
+            from connectors.market.dropcopy.connector import DropCopyConnector
+
+            # Never forgetful: a disk in between would confirm what is not yet in Kafka.
+            found.append(
+                Service("drop-copy", lambda outlet: DropCopyConnector(config.drop_copy, outlet), config.drop_copy)
+            )
     except ImportError as error:
         problem = f"{extra}: its library is not installed ({error}); install it with: pip install 'gridtape[{extra}]'"
         raise ConfigError("connectors", [problem]) from error

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 import structlog
-from prometheus_client import Counter
 
 from connectors import clock, metrics
 from connectors.feed import FeedTracker, event_id
 from connectors.market.config import MarketConfig
+from connectors.market.desk import DUPLICATES
 from connectors.market.pace import Pace
 from connectors.market.source import Sent, Source, sources
 from connectors.metrics import State
@@ -24,9 +24,6 @@ from schemas.topics import R, Topic
 
 log = structlog.get_logger(__name__)
 
-DUPLICATES = Counter(
-    "gridtape_connector_market_duplicates_total", "Ticks that came a second time and were dropped.", ["instrument"]
-)
 _WATCH_EVERY = 0.2
 
 

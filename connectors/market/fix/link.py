@@ -1,0 +1,265 @@
+"""A FIX session on a real connection: reads, writes, keeps the numbers on disk, connects again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from connectors import clock
+from connectors.connector import Backoff
+from connectors.market.common import ssl_context
+from connectors.market.fix.codec import Decoder, Garbled, Message
+from connectors.market.fix.config import FixSession
+from connectors.market.fix.session import (
+    Close,
+    Deliver,
+    Filled,
+    LoggedOn,
+    Missing,
+    Output,
+    Pairs,
+    Passed,
+    Phase,
+    Send,
+    Session,
+)
+from connectors.market.fix.store import Statement, Store
+from connectors.market.outbox import Outbox
+
+log = structlog.get_logger(__name__)
+_CONNECT_SECONDS = 10.0
+_TICK_SECONDS = 0.1
+_READ_BYTES = 1 << 18
+_STEADY = 30_000_000
+
+
+class Handler(Protocol):
+    """What is done with the messages of a session. Called in the connector's thread."""
+
+    outbox: Outbox
+
+    def logged_on(self, link: Link, *, restarted: bool) -> None:
+        """The session is on; ``restarted``: what the peer sent before is lost."""
+
+    def message(self, link: Link, message: Message, sequence: int, pending: Pending) -> None:
+        """An application message, in order. Its number is kept on disk when ``pending`` is settled."""
+
+    def missing(self, link: Link, first: int, last: int) -> None:
+        """Messages have not come and are asked for."""
+
+    def filled(self, link: Link, first: int, last: int) -> None:
+        """The peer will not send these."""
+
+    def garbled(self, garbled: Garbled) -> None:
+        """Bytes that are no message."""
+
+    def closed(self, why: str) -> None:
+        """The connection has ended, or was not made."""
+
+    def check(self, link: Link) -> None:
+        """A few times a second."""
+
+
+class Pending:
+    """What must be in Kafka before a number counts as taken. ``settle`` may come from another thread."""
+
+    __slots__ = ("beside", "failed", "sequence", "waiting")
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.beside: list[Statement] = []
+        """What the store keeps together with the number."""
+        self.waiting = 0
+        self.failed = ""
+
+    def expect(self) -> Callable[[str | None], None]:
+        """One more record; call the returned function once with its outcome."""
+        self.waiting += 1
+        return self._settle
+
+    def _settle(self, error: str | None) -> None:
+        if error is not None:
+            self.failed = error
+        self.waiting -= 1
+
+
+class Link:
+    """Keeps one session up until told to stop. Everything but ``Pending`` happens in one event loop."""
+
+    def __init__(self, config: FixSession, store: Store, handler: Handler, *, reset: bool) -> None:
+        self._config = config
+        self._store = store
+        self._handler = handler
+        self._reset = reset
+        self._session = Session(config.identity(reset=reset))
+        self._pending: deque[Pending] = deque()
+        self._writer: asyncio.StreamWriter | None = None
+        self._why: Close | None = None
+
+    def _ended(self) -> bool:
+        return self._why is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the session is on and nothing is missing."""
+        return self.live and self._session.complete
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that came is on disk as taken."""
+        return not self._pending
+
+    @property
+    def live(self) -> bool:
+        """Whether the session is logged on."""
+        return self._session.phase is Phase.ON
+
+    def send(self, kind: str, fields: Pairs) -> None:
+        """Send an application message if the session is on."""
+        self._act(self._session.application(kind, fields, clock.now()))
+
+    async def run(self, stop: threading.Event) -> None:
+        """Connect again and again, with growing waits, until ``stop``."""
+        backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
+        while not stop.is_set():
+            began = clock.now()
+            why, person = await self._once(stop)
+            if stop.is_set():
+                return
+            self._handler.closed(why)
+            (log.error if person else log.warning)("the FIX session ended", session=self._config.name, reason=why)
+            if clock.now() - began > _STEADY:
+                backoff.reset()
+            left = self._config.backoff_ceiling / 1e6 if person else backoff.next_delay()
+            while left > 0 and not stop.is_set():
+                self._handler.check(self)
+                await asyncio.sleep(min(left, _TICK_SECONDS))
+                left -= _TICK_SECONDS
+
+    async def _once(self, stop: threading.Event) -> tuple[str, bool]:
+        config = self._config
+        where = f"{config.host}:{config.port}"
+        try:
+            context = None if config.tls is None else ssl_context(config.tls)
+            name = (config.server_name or config.host) if context else None
+            opening = asyncio.open_connection(config.host, config.port, ssl=context, server_hostname=name)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                reader, writer = await opening
+        except TimeoutError:
+            return f"{where} did not answer within {_CONNECT_SECONDS:g} s", False
+        except OSError as error:  # ssl.SSLError among them
+            return f"cannot connect to {where}: {error}", False
+        self._pending.clear()
+        next_in, next_out = self._store.numbers()
+        self._session = Session(config.identity(reset=self._reset), next_in=next_in, next_out=next_out)
+        self._writer, self._why = writer, None
+        try:
+            self._act(self._session.connected(clock.now()))
+            await self._serve(reader, stop)
+        except OSError as error:
+            return f"the connection to {where} broke: {error}", False
+        finally:
+            self._settle()
+            self._writer = None
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await writer.wait_closed()
+        return self._outcome(f"{where} closed the connection")
+
+    def _outcome(self, otherwise: str) -> tuple[str, bool]:
+        return (otherwise, False) if self._why is None else (self._why.reason, self._why.person)
+
+    async def _serve(self, reader: asyncio.StreamReader, stop: threading.Event) -> None:
+        decoder = Decoder()
+        ticking = asyncio.create_task(self._tick(stop))
+        try:
+            while not self._ended():
+                data = await reader.read(_READ_BYTES)
+                if not data:
+                    return
+                for one in decoder.feed(data):
+                    if isinstance(one, Garbled):
+                        self._handler.garbled(one)
+                    else:
+                        self._act(self._session.received(one, clock.now()))
+                    if self._ended():
+                        break
+                if not self._handler.outbox.empty:
+                    await self._handler.outbox.room()
+                else:
+                    await asyncio.sleep(0)
+        finally:
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+
+    async def _tick(self, stop: threading.Event) -> None:
+        while not self._ended():
+            await asyncio.sleep(_TICK_SECONDS)
+            now = clock.now()
+            self._settle()
+            self._act(self._session.tick(now, reading=self._handler.outbox.empty))
+            self._handler.check(self)
+            if stop.is_set() and self._session.phase is not Phase.LOGOUT:
+                self._act(self._session.logout(now))
+                self._end_soon()
+        if self._writer is not None:
+            self._writer.close()  # wakes the reader
+
+    def _end_soon(self) -> None:
+        """A peer that does not answer the logout must not hold up the end."""
+
+        def end() -> None:
+            if not self._ended():
+                self._why = Close("stopped")
+
+        asyncio.get_running_loop().call_later(1.0, end)
+
+    def _act(self, outputs: list[Output]) -> None:
+        data = b"".join(one.data for one in outputs if isinstance(one, Send))
+        if data and self._writer is not None:
+            # On disk before it is on the wire: a number that was used is never used again.
+            self._store.save(next_out=self._session.next_out)
+            self._writer.write(data)
+        for one in outputs:
+            if isinstance(one, Deliver):
+                pending = self._expect(one.sequence)
+                self._handler.message(self, one.message, one.sequence, pending)
+            elif isinstance(one, Passed):
+                self._expect(one.sequence)
+            elif isinstance(one, LoggedOn):
+                if one.restarted:
+                    self._store.save(next_in=1)
+                self._handler.logged_on(self, restarted=one.restarted)
+            elif isinstance(one, Missing):
+                self._handler.missing(self, one.first, one.last)
+            elif isinstance(one, Filled):
+                self._handler.filled(self, one.first, one.last)
+            elif isinstance(one, Close):
+                self._why = one
+
+    def _expect(self, sequence: int) -> Pending:
+        pending = Pending(sequence)
+        self._pending.append(pending)
+        return pending
+
+    def _settle(self) -> None:
+        """Keep on disk how far everything is in Kafka, in order."""
+        done = 0
+        beside: list[Statement] = []
+        while self._pending and self._pending[0].waiting == 0 and not self._pending[0].failed:
+            settled = self._pending.popleft()
+            done = settled.sequence
+            beside += settled.beside
+        if done:
+            self._store.save(next_in=done + 1, beside=beside)
+        if self._pending and (failed := self._pending[0].failed) and not self._ended():
+            # The peer has it still: it is asked for again at the next logon.
+            self._why = Close(f"Kafka did not take a record: {failed}")

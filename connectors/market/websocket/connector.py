@@ -1,0 +1,245 @@
+"""JSON over WebSocket into Kafka: each feed a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+from functools import partial
+
+import httpx
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from connectors import clock
+from connectors.connector import Backoff
+from connectors.market.common import profile, ssl_context
+from connectors.market.contract.events import Bad
+from connectors.market.desk import Desk
+from connectors.market.fix.connector import together
+from connectors.market.websocket.config import WebSocketConfig
+from connectors.market.websocket.mapping import Mapper, Refusal, decode
+from connectors.outlet import Outlet
+
+log = structlog.get_logger(__name__)
+_CONNECT_SECONDS = 10.0
+_TICK_SECONDS = 0.1
+_STEADY = 30_000_000
+_BURST = 500  # messages between two looks at what else there is to do
+
+
+class Lost(Exception):
+    """The connection is of no more use; the text says why."""
+
+
+class Feed:
+    """One connection, made again and again."""
+
+    def __init__(self, config: WebSocketConfig, desk: Desk) -> None:
+        self._config = config
+        self._desk = desk
+        self._mapper = Mapper(config)
+        self._called = {one.instrument: one.called for one in config.instruments}
+        self._asked: dict[str, int] = {}
+        self._last_asked = 0
+        self._heard = 0
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: threading.Event) -> None:
+        """Until ``stop``."""
+        backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
+        while not stop.is_set():
+            began = clock.now()
+            why = await self._once(stop)
+            if stop.is_set():
+                return
+            self._desk.disconnected(why)
+            log.warning("the WebSocket feed ended", feed=self._config.name, reason=why)
+            if clock.now() - began > _STEADY:
+                backoff.reset()
+            left = backoff.next_delay()
+            while left > 0 and not stop.is_set():
+                self._desk.check()
+                await asyncio.sleep(min(left, _TICK_SECONDS))
+                left -= _TICK_SECONDS
+
+    async def _once(self, stop: threading.Event) -> str:
+        config = self._config
+        beat = config.heartbeat / 1e6
+        try:
+            connection = await connect(
+                config.url,
+                ssl=ssl_context(config.tls) if config.url.startswith("wss:") else None,
+                additional_headers={name: os.environ[variable] for name, variable in config.headers_env.items()},
+                open_timeout=_CONNECT_SECONDS,
+                ping_interval=beat,
+                ping_timeout=beat,
+                close_timeout=1.0,
+                max_size=config.max_message,
+                max_queue=(64, 16),  # beyond that the socket is not read, and the venue notices
+                compression=config.compression,
+            )
+        except (OSError, TimeoutError, WebSocketException) as error:
+            return f"cannot connect to {config.url}: {str(error) or type(error).__name__}"
+        watching = asyncio.create_task(self._watch(connection, stop))
+        try:
+            await self._serve(connection)
+        except ConnectionClosed as closed:
+            return f"{config.url} ended: {closed}"
+        except Lost as lost:
+            return str(lost)
+        finally:
+            watching.cancel()
+            for task in self._fetching:
+                task.cancel()
+            await asyncio.gather(watching, *self._fetching, return_exceptions=True)
+            await connection.close()
+        return "closed"
+
+    async def _serve(self, connection: ClientConnection) -> None:
+        self._heard = clock.now()
+        self._asked.clear()
+        self._desk.begin()
+        for text in self._subscriptions():
+            await connection.send(text)
+        count = 0
+        async for raw in connection:
+            self._heard = clock.now()
+            self._take(raw)
+            count += 1
+            if not self._desk.outbox.empty:
+                await self._desk.outbox.room()
+            elif count % _BURST == 0:
+                await asyncio.sleep(0)
+        raise Lost(f"{self._config.url} said goodbye")
+
+    def _subscriptions(self) -> list[str]:
+        found = []
+        everything = json.dumps(list(self._called.values()))
+        for text in self._config.subscribe:
+            if "{symbol}" in text:
+                found += [_filled(text, symbol) for symbol in self._called.values()]
+            else:
+                found.append(text.replace("{symbols}", everything))
+        return found
+
+    def _take(self, raw: str | bytes) -> None:
+        desk = self._desk
+        desk.life.taken()
+        now = clock.now()
+        try:
+            events, number = self._mapper.events(decode(raw), now)
+        except Refusal as refusal:
+            raise Lost(str(refusal)) from refusal
+        except Bad as bad:
+            desk.refused(str(bad), raw.encode("utf-8", "backslashreplace") if isinstance(raw, str) else raw)
+            # Which books it would have changed is not known.
+            desk.lost(f"a message could not be read: {bad}")
+            return
+        if not events:
+            desk.number(number)
+        for event in events:
+            desk.take(event)
+
+    async def _watch(self, connection: ClientConnection, stop: threading.Event) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            desk = self._desk
+            desk.check()
+            now = clock.now()
+            if not desk.outbox.empty:
+                self._heard = now  # nobody reads: silence says nothing
+            if stop.is_set():
+                await connection.close()
+                return
+            if now - self._heard > self._config.silence:
+                log.warning("a WebSocket feed is silent and is connected anew", feed=self._config.name)
+                await connection.close(1001, "nothing heard")
+                return
+            if wanting := desk.feed.wanting():
+                await self._recover(connection, wanting, now)
+
+    async def _recover(self, connection: ClientConnection, wanting: list[str], now: int) -> None:
+        """Ask for the snapshots that are wanted, at the venue's pace. Without a way to ask, begin anew."""
+        by = self._config.snapshot
+        if by is None:
+            # A new connection brings new snapshots; the first ones of this have their time.
+            if any(instrument in self._asked for instrument in wanting):
+                patience = 10_000_000
+                if now - max(self._asked.get(one, 0) for one in wanting) > patience:
+                    await connection.close(1001, "no snapshot")
+            else:
+                self._asked.update(dict.fromkeys(wanting, now))
+            return
+        for instrument in wanting:
+            asked = self._asked.get(instrument, 0)
+            if now - self._last_asked < by.every or (asked and now - asked < by.timeout):
+                continue
+            self._asked[instrument] = self._last_asked = now
+            if by.message is not None:
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.send(_filled(by.message, self._called[instrument]))
+            else:
+                task = asyncio.create_task(self._fetch(instrument))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+
+    async def _fetch(self, instrument: str) -> None:
+        by = self._config.snapshot
+        if by is None or by.url is None or by.answer is None:
+            return
+        url = by.url.replace("{symbol}", self._called[instrument])
+        try:
+            body = await self._get(url, httpx.Timeout(by.timeout / 1e6))
+            event = self._mapper.snapshot(by.answer, decode(body), instrument, clock.now())
+        except (httpx.HTTPError, OSError, Bad) as error:
+            log.warning("no snapshot; asking again later", feed=self._config.name, url=url, reason=str(error))
+            self._desk.life.failed()
+            return
+        self._asked.pop(instrument, None)
+        self._desk.take(event)
+
+    async def _get(self, url: str, limits: httpx.Timeout) -> bytes:
+        """The answer, no longer than a message may be. Raises httpx.HTTPError, OSError or Bad."""
+        verify = ssl_context(self._config.tls) if url.startswith("https:") else False
+        body = bytearray()
+        async with httpx.AsyncClient(timeout=limits, verify=verify) as client, client.stream("GET", url) as answer:
+            answer.raise_for_status()
+            async for piece in answer.aiter_bytes():
+                body += piece
+                if len(body) > self._config.max_message:
+                    raise Bad(f"the answer is longer than {self._config.max_message} bytes")
+        return bytes(body)
+
+
+def _filled(text: str, symbol: str) -> str:
+    return text.replace("{symbol}", symbol)
+
+
+class WebSocketConnector:
+    """All feeds of ``[[websocket]]``."""
+
+    name = "websocket"
+
+    def __init__(self, config: list[WebSocketConfig], outlet: Outlet) -> None:
+        self._config = config
+        self._outlet = outlet
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep every feed up until ``stop``."""
+        asyncio.run(together([(one.name, partial(self._feed, one, stop)) for one in self._config], stop))
+
+    async def _feed(self, config: WebSocketConfig, stop: threading.Event) -> None:
+        names = [one.instrument for one in config.instruments]
+        specs = [one.spec(config.venue, config.clock_tolerance) for one in config.instruments]
+        desk = Desk(
+            self.name, profile(config.name, "websocket", config, names), specs, self._outlet, scope=config.scope
+        )
+        try:
+            await Feed(config, desk).run(stop)
+        finally:
+            desk.disconnected("the connector stops")
+            desk.check()

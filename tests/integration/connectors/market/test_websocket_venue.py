@@ -1,0 +1,216 @@
+"""WebSocket feeds against a real server that misbehaves, through to a real Kafka."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import Server, ServerConnection, serve
+
+from connectors.market.websocket.config import WebSocketConfig
+from connectors.market.websocket.connector import WebSocketConnector
+from connectors.publisher import Publisher
+from schemas.dead_letters import DeadLetter
+from schemas.devices import Device
+from streams.engine.cluster import Cluster
+from tests.conftest import wait_until
+
+
+class Exchange:
+    """One instrument's true book, a WebSocket and an HTTP address for its snapshot."""
+
+    def __init__(self) -> None:
+        self.sequence = 10
+        self.best = 10.0
+        self.subscribed: list[str] = []
+        self.connections: list[ServerConnection] = []
+        self.fetched = 0
+        exchange = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                exchange.fetched += 1
+                body = json.dumps(exchange.book()).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server: Server = serve(self._serve, "127.0.0.1", 0)
+        self.port = self.server.socket.getsockname()[1]
+        self.threads = [threading.Thread(target=one.serve_forever) for one in (self.http, self.server)]
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        for connection in self.connections:
+            with suppress(ConnectionClosed, OSError):
+                connection.close()
+        self.server.shutdown()
+        self.http.shutdown()
+        for thread in self.threads:
+            thread.join(5)
+        self.http.server_close()
+
+    def _serve(self, connection: ServerConnection) -> None:
+        self.connections.append(connection)
+        with suppress(ConnectionClosed):
+            for message in connection:
+                self.subscribed.append(str(message))
+
+    def book(self) -> dict[str, Any]:
+        return {"seq": self.sequence, "bids": [[str(self.best), "5"]], "asks": [[self.best + 1, 5]]}
+
+    def change(self) -> dict[str, Any]:
+        """The market moves; the message that says so."""
+        old, self.best = self.best, self.best + 0.5
+        self.sequence += 1
+        bids, asks = [[old, 0], [self.best, 5]], [[old + 1, 0], [self.best + 1, 5]]
+        return {"type": "book", "data": {"sym": "NG", "to": self.sequence, "b": bids, "a": asks}}
+
+    def send(self, *messages: Any) -> None:
+        for message in messages:
+            self.connections[-1].send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    exchange = Exchange()
+    yield exchange
+    exchange.close()
+
+
+def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
+    level = {"bids": "bids", "asks": "asks", "sequence": "seq"}
+    book = {"symbol": "data.sym", "sequence": "data.to", "bids": "data.b", "asks": "data.a"}
+    trade = {"symbol": "data.sym", "price": "data.p", "size": "data.q", "sequence": "data.n"}
+    return WebSocketConfig.model_validate(
+        {
+            "name": "ws",
+            "url": f"ws://127.0.0.1:{exchange.port}/feed",
+            "venue": "X",
+            "backoff_ceiling": 0.5,
+            "instruments": [{"instrument": "HENRY-HUB", "symbol": "NG"}],
+            "subscribe": ['{"op": "subscribe", "symbols": {symbols}}'],
+            "snapshot": {
+                "url": f"http://127.0.0.1:{exchange.http.server_address[1]}/book/{{symbol}}",
+                "answer": {"kind": "snapshot", "when": {}, **level},
+                "timeout": 1,
+            },
+            "messages": [
+                {"kind": "update", "when": {"type": "book"}, **book},
+                {"kind": "trade", "when": {"type": "trade"}, **trade},
+                {"kind": "error", "when": {"type": "error"}},
+            ],
+            "max_message": 65536,
+            **given,
+        },
+        context={"folder": Path()},
+    )
+
+
+@contextmanager
+def running(cluster: Cluster, settings: WebSocketConfig) -> Iterator[None]:
+    publisher, stop = Publisher(cluster, "websocket"), threading.Event()
+    thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        publisher.close()
+    assert not thread.is_alive()
+
+
+def gap(exchange: Exchange) -> None:
+    exchange.change()
+    exchange.send(exchange.change())
+
+
+def reorder(exchange: Exchange) -> None:
+    first, second = exchange.change(), exchange.change()
+    exchange.send(second, first)
+
+
+def cut(exchange: Exchange) -> None:
+    """The connection breaks in the middle of a message."""
+    exchange.change()
+    exchange.connections[-1].socket.sendall(b"\x81\x7e\x01\x00{")
+    exchange.connections[-1].socket.close()
+
+
+def rubbish(exchange: Exchange) -> None:
+    exchange.send(b"\xff\xfe", "{not json", "[" * 5000)
+
+
+def oversize(exchange: Exchange) -> None:
+    exchange.change()
+    exchange.send("x" * 100_000)
+
+
+def nonsense(exchange: Exchange) -> None:
+    message = exchange.change()
+    message["data"]["b"] = [["NaN", 1]]
+    exchange.send(message)
+
+
+@pytest.mark.parametrize("fault", [gap, reorder, cut, rubbish, oversize, nonsense], ids=lambda fault: fault.__name__)
+def test_websocket_when_the_venue_misbehaves_is_right_again_after_a_snapshot(fault, cluster, records, exchange):
+    with running(cluster, config(exchange)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        assert json.loads(exchange.subscribed[0])["symbols"] == ["NG"]
+        exchange.send(exchange.change())
+        records.until(lambda: records.ticks()[-1].bid == exchange.best, "an update")
+        before = exchange.fetched
+        fault(exchange)
+        records.until(lambda: records.ticks()[-1].bid == exchange.best and exchange.fetched > before, "after the fault")
+        wait_until(lambda: len(exchange.subscribed) == len(exchange.connections))
+        exchange.send(exchange.change())
+        records.until(lambda: records.ticks()[-1].bid == exchange.best, "the feed goes on")
+        both = {("HENRY-HUB", True), ("HENRY-HUB", False)}
+        records.until(lambda: both <= {*records.gaps("sequence"), *records.gaps("disconnected")[2:]}, "the gap")
+    assert [tick.ask - tick.bid for tick in records.ticks()] == [1.0] * len(records.ticks()), "a book that never was"
+    assert len(set(records.ids)) == len(records.ids)
+
+
+def test_websocket_when_a_message_comes_twice_changes_nothing(cluster, records, exchange):
+    with running(cluster, config(exchange)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        message = exchange.change()
+        exchange.send(message, message, exchange.change())
+        records.until(lambda: records.ticks()[-1].bid == exchange.best, "the change after")
+    assert len(records.ticks()) == 3
+    assert not records.gaps("sequence")
+
+
+def test_websocket_when_the_venue_says_no_tells_its_words(cluster, records, exchange):
+    with running(cluster, config(exchange)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        exchange.send({"type": "error", "why": "not entitled"})
+        records.until(lambda: any("not entitled" in d.reason for d in records.of(Device)), "the reason")
+
+
+def test_websocket_when_a_message_is_unknown_keeps_it_for_a_person(cluster, records, exchange):
+    with running(cluster, config(exchange)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        exchange.send({"type": "surprise"})
+        records.until(lambda: records.of(DeadLetter), "the dead letter")
+    assert "no message of the settings fits it" in records.of(DeadLetter)[0].reason
+
+
+def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluster, records, exchange):
+    with running(cluster, config(exchange, silence=1)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        records.until(lambda: len(exchange.connections) > 1, "another connection")
+        records.until(lambda: records.gaps("disconnected")[2:], "the gap")
