@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import NewTopic
+from hypothesis import settings
 
 from schemas import topics
 from streams.engine.cluster import Cluster
+from streams.engine.restore import bounds
 from streams.local.kafka import Kafka
 from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
 from streams.local.redis import Redis
 
 PARTITIONS = 4
+settings.register_profile("gridtape", deadline=None, print_blob=True)  # a busy machine is no fault of the code
+settings.load_profile("gridtape")
 
 
 def wait_until(holds: Callable[[], bool], timeout: float = 20.0) -> None:
@@ -86,8 +90,8 @@ def cluster(kafka: str) -> Iterator[Cluster]:
     ]
     for created in admin.create_topics(wanted).values():
         created.result(timeout=30)
-    # the controller has answered, the broker may not have heard yet
-    wait_until(lambda: {topic.topic for topic in wanted} <= admin.list_topics(timeout=10).topics.keys())
+    # the controller has answered, the broker may not lead them yet: asked until it does
+    bounds(cluster, [(topic.topic, n) for topic in wanted for n in range(PARTITIONS)], 30.0)
     yield cluster
     names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
     for deleted in admin.delete_topics(names).values():

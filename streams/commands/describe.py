@@ -11,6 +11,7 @@ from processors.operands import operand_name
 from processors.wording import money, number, quantity, span, unit_name
 from schemas.alerts import Alert
 from schemas.base import Record
+from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device, Storage
@@ -80,6 +81,14 @@ def _price(value: float | Decimal | None) -> str:
 
 def _alert(r: Alert) -> str:
     return f"{r.severity.value} {r.kind.value}: {r.title}"
+
+
+def _book(r: Book) -> str:
+    sides = (("bid", r.bids), ("ask", r.asks))
+    best = ", ".join(f"{name} {number(side[0].size)} at {number(side[0].price)}" for name, side in sides if side)
+    why = f" ({r.reason})" if r.reason else ""
+    depth = f"{len(r.bids)} + {len(r.asks)} levels"
+    return f"{r.instrument} book {r.state.value}{why}: {best or 'empty'}, {depth}, {r.venue} sequence {r.sequence}"
 
 
 def _control(r: KillSwitch) -> str:
@@ -201,6 +210,7 @@ def _tick(r: Tick) -> str:
 
 _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Alert: _alert,
+    Book: _book,
     DeadLetter: _dead_letter,
     Device: _device,
     Exposure: _exposure,

@@ -18,6 +18,7 @@ from streams.commands.errors import CommandError
 from streams.commands.quiet import quiet
 from streams.engine.cluster import Cluster
 from streams.engine.errors import classify
+from streams.engine.restore import bounds
 
 Place = tuple[str, int]
 """Topic as named on the cluster, and partition."""
@@ -93,7 +94,8 @@ class Ledger:
             elif error.code() == KafkaError._PARTITION_EOF:
                 return None
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                low, high = self._bounds(at.topic, at.partition)
+                place = at.topic, at.partition
+                low, high = bounds(self._cluster, [place], self._timeout, committed=True)[place]
                 raise Missing(
                     f"expired: {at.topic}[{at.partition}] now begins at offset {low}"
                     if at.offset < low
@@ -115,7 +117,7 @@ class Ledger:
                 "right, and has gridtape run on this Kafka? `gridtape doctor` shows more."
             )
         places = [(name, partition) for name in names for partition in range(self._partitions(name))]
-        ends = {place: self._bounds(*place) for place in places}
+        ends = bounds(self._cluster, places, self._timeout, committed=True)
         lowest = {place: low for place, (low, _) in ends.items()}
         upper = {place: high for place, (_, high) in ends.items()}
         window = FIRST_WINDOW
@@ -173,16 +175,6 @@ class Ledger:
             raise Missing(f"there, but not readable as {topic.record.__name__}: {error}") from error
         text = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key or ""
         return Entry(at, topic, text, record, message.timestamp()[1] * 1000)
-
-    def _bounds(self, name: str, partition: int) -> tuple[int, int]:
-        """First offset and the end of what is committed."""
-        try:
-            ends = self._consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=self._timeout)
-        except KafkaException as error:
-            raise classify(error, f"asking for the ends of {name}[{partition}]") from error
-        if ends is None:
-            raise self._silence(f"when asked for the ends of {name}[{partition}]")
-        return ends
 
     def _partitions(self, name: str) -> int:
         """Partitions of a topic, none when there is no such topic.

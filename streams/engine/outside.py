@@ -156,7 +156,7 @@ class Producer(Protocol):
 class Admin(Protocol):
     """What a running worker uses of ``confluent_kafka.admin.AdminClient``."""
 
-    def list_offsets(self, topic_partition_offsets: Any, *, request_timeout: float) -> Any:
+    def list_offsets(self, topic_partition_offsets: Any, *, request_timeout: float, **isolation: Any) -> Any:
         """A future of the offset asked for, by partition."""
 
     def describe_consumer_groups(self, group_ids: list[str], *, request_timeout: float) -> Any:

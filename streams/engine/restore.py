@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from streams.engine import metrics
@@ -21,6 +21,7 @@ Place = tuple[str, int]
 """Topic (as named on the cluster) and partition."""
 
 _LEADERLESS = {
+    KafkaError._NOENT,  # what the client makes of a partition without leader, or of a topic that it does not know (yet)
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,  # a broker that has just started knows less than what it told
@@ -31,8 +32,12 @@ log = structlog.get_logger(__name__)
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
-def bounds(cluster: Outside, partitions: Iterable[Place], timeout: float) -> dict[Place, tuple[int, int]]:
+def bounds(
+    cluster: Outside, partitions: Iterable[Place], timeout: float, *, committed: bool = False
+) -> dict[Place, tuple[int, int]]:
     """First offset and read_uncommitted high watermark of partitions (topic names as on the cluster).
+
+    ``committed``: where read_committed readers end instead, which may be before that.
 
     A partition that is between two leaders, as each is right after its creation or a broker's start, is asked again
     until ``timeout`` seconds have passed. Raises EngineError.
@@ -41,12 +46,13 @@ def bounds(cluster: Outside, partitions: Iterable[Place], timeout: float) -> dic
     if not asked:
         return {}
     admin = cluster.admin()
+    isolation = {"isolation_level": IsolationLevel.READ_COMMITTED} if committed else {}
     clock = cluster.clock
     deadline = clock.monotonic() + timeout
     while True:
         try:
             low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
-            high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout)
+            high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout, **isolation)
             return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
         except KafkaException as error:
             if error.args[0].code() not in _LEADERLESS or clock.monotonic() > deadline:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,13 +28,19 @@ HOST = "127.0.0.1"
 LOG_BYTES = 10 * 2**20
 """A log file larger than this is set aside as ``NAME.log.1`` at the next start."""
 POLL = 0.02
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now.
+
+    Below those that systems hand out to outgoing connections (Linux from 32,768 on, others from 49,152): a service that
+    starts again on its old port would sometimes find a client there, even one that connected to itself.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        if is_free(port):
+            return port
+    raise ServiceError(f"every port of {HOST} from {PORTS.start} to {PORTS.stop - 1} is taken: end some program first.")
 
 
 def is_free(port: int) -> bool:

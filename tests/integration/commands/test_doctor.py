@@ -67,12 +67,12 @@ def test_examine_when_all_is_well_finds_nothing_to_mend_and_leaves_nothing_behin
     text = text_of(findings)
     for part in (
         "understands the requests of Apache Kafka 4.1 or later",
-        "all 24 topics are as the wiring needs them",
+        f"all {len(pipeline.layout(2))} topics are as the wiring needs them",
         "only this machine can",
         "transactions work",
         "the clock of broker 1",
         f"group {day.cluster.named('gate')}: 1 member",
-        "no transaction holds up any of 48 partitions",
+        f"no transaction holds up any of {2 * len(pipeline.layout(2))} partitions",
         "no dead letters in the last hour",
     ):
         assert part in text
@@ -90,7 +90,8 @@ def test_examine_when_nothing_listens_is_one_failure_that_says_what_to_do():
 def test_examine_when_gridtape_never_ran_says_how_to_begin(kafka):
     findings = examine(Cluster(kafka, prefix="neverran"), pipeline.layout(2))
 
-    assert "none of gridtape's 24 topics exists yet with the prefix neverran-" in text_of(findings, Level.WARN)
+    missing = f"none of gridtape's {len(pipeline.layout(2))} topics exists yet with the prefix neverran-"
+    assert missing in text_of(findings, Level.WARN)
     assert text_of(findings, Level.FAIL) == ""
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from processors.wording import number
 from schemas import topics
 from schemas.base import Coordinates
+from schemas.books import Book, BookState, Level, Trading
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device, DeviceState
 from schemas.topics import Topic
@@ -19,6 +20,10 @@ def test_plain_when_text_is_any_gives_one_printable_line(text: str):
 
     assert shown == "" or shown.isprintable()
     assert "\x1b" not in shown
+
+
+LIVE = {"state": BookState.LIVE, "trading": Trading.OPEN}
+UNKNOWN = {"state": BookState.UNKNOWN, "trading": Trading.UNKNOWN}
 
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
@@ -42,6 +47,16 @@ def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, 
 
         _, _, switch = kill_switch("book:oil-desk", True, "drill", "ann", memory_day.now)
         assert describe(switch) == f"kill switch book:oil-desk engaged by ann: drill (version {memory_day.now})"
+        return
+    if topic is topics.books:
+        times = {"event_time": memory_day.now, "receive_time": memory_day.now}
+        bid, ask = Level(price=70.1, size=5), Level(price=70.2, size=3)
+        book = Book(instrument="WTI", venue="NYMEX", bids=[bid], asks=[ask, ask], sequence=4, **LIVE, **times)
+        assert describe(book) == "WTI book live: bid 5 at 70.1, ask 3 at 70.2, 1 + 2 levels, NYMEX sequence 4"
+        hole = Book(
+            instrument="WTI", venue="NYMEX", bids=[], asks=[], sequence=5, reason="7 missing", **UNKNOWN, **times
+        )
+        assert describe(hole) == "WTI book unknown (7 missing): empty, 0 + 0 levels, NYMEX sequence 5"
         return
     if topic is topics.devices:
         now = memory_day.now

@@ -20,6 +20,7 @@ from confluent_kafka import TopicPartition
 from schemas import topics
 from schemas.devices import Storage
 from streams.engine.cluster import Cluster
+from streams.engine.restore import bounds
 from streams.local.kafka import Kafka
 from tests.conftest import wait_until
 
@@ -91,7 +92,7 @@ def values(kafka: str) -> list[float]:
     reader = Cluster(kafka).reader("look")
     name = topics.telemetry.name
     try:
-        _, end = reader.get_watermark_offsets(TopicPartition(name, 0), timeout=10)
+        _, end = bounds(Cluster(kafka), [(name, 0)], 30.0)[name, 0]
         reader.assign([TopicPartition(name, 0, 0)])
         found: list[float] = []
         while len(found) < end:
@@ -107,7 +108,7 @@ def storages(kafka: str) -> set[str]:
     reader = Cluster(kafka).reader("look")
     try:
         reader.assign([TopicPartition(topics.devices.name, 0, 0)])
-        _, end = reader.get_watermark_offsets(TopicPartition(topics.devices.name, 0), timeout=10)
+        _, end = bounds(Cluster(kafka), [(topics.devices.name, 0)], 30.0)[topics.devices.name, 0]
         found = [json.loads(message.value()) for message in reader.consume(end, 10.0)]
         return {record.get("storage", Storage.DIRECT) for record in found}
     finally:
