@@ -17,6 +17,7 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
+import connectors.market.desk
 import connectors.metrics
 import connectors.modbus.poller
 import connectors.sparkplug.connector
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 MODULES = (
+    connectors.market.desk,
     connectors.metrics,
     connectors.modbus.poller,
     connectors.sparkplug.connector,
@@ -259,7 +261,7 @@ def test_secrets_when_a_device_name_is_unfit_are_not_touched(secrets_of: Path, n
 
 
 def test_operations_page_when_compared_with_the_code_names_every_metric_with_its_labels() -> None:
-    rows = re.findall(r"(?m)^\| `(gridtape_\w+)` \| ([^|]*) \|", (ROOT / "docs" / "operations.md").read_text())
-    documented = {name: {label.strip() for label in labels.split(",")} for name, labels in rows}
+    rows = re.findall(r"(?m)^\| `(gridtape_\w+)` \|([^|]*)\|", (ROOT / "docs" / "operations.md").read_text())
+    documented = {name: {label.strip() for label in labels.split(",") if label.strip()} for name, labels in rows}
     declared = {m._name + ("_total" if m._type == "counter" else ""): set(m._labelnames) for m in metrics()}
     assert documented == declared
