@@ -31,5 +31,5 @@ def test_stores_when_the_extra_is_missing_say_how_to_install_it(monkeypatch, tmp
 
 def test_settings_when_the_state_is_to_be_somewhere_else_name_the_choices(monkeypatch):
     monkeypatch.setenv("GRIDTAPE_STATE", "cloud")
-    with pytest.raises(SettingsError, match="GRIDTAPE_STATE: .*'memory' or 'disk'"):
+    with pytest.raises(SettingsError, match=r"GRIDTAPE_STATE: .*'memory' or 'disk'"):
         Settings.load()
