@@ -11,7 +11,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint faults bench docs contracts lock clean
+.PHONY: help install demo test lint faults simulate bench docs contracts lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ lint: $(STAMP)  ## check style, types and import rules
 
 faults: $(STAMP)  ## break broker, network and workers for 10 minutes, then prove exactly once; ARGS="--seed 7 --seconds 60"
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+simulate: $(STAMP)  ## run the engine through 10,000 seeded schedules of a simulated broker; ARGS="--seed 7" shows one
+	@$(BIN)/python -m tests.simulator $(ARGS)
 
 bench: $(STAMP)  ## measure throughput and latency of the engine on the local Kafka
 	@$(BIN)/python tests/performance/bench_positions.py $(ARGS)

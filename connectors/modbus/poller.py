@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from functools import partial
 
 from prometheus_client import Counter, Histogram
 
@@ -22,7 +21,6 @@ from connectors.modbus.config import ModbusDevice, Register
 from connectors.modbus.decoder import Reading, bad, decode
 from connectors.modbus.plan import Request, plan
 from connectors.modbus.transport import Link, Lost, Refused, Unreachable
-from connectors.outlet import Raw
 
 LATENESS = Histogram("gridtape_modbus_poll_lateness_seconds", "How long after its due time a poll began.", ["device"])
 MISSED = Counter(
@@ -138,13 +136,13 @@ class Poller:
     def _hand_over(self, request: Request, answer: list[int] | list[bool]) -> None:
         taken = clock.now()
         for register, part in request.slices():
-            self._sample(register, decode(register, answer[part]), taken, partial(_raw, answer[part]))
+            self._sample(register, decode(register, answer[part]), taken)
 
     def _hand_over_bad(self, request: Request, reason: str) -> None:
         for register in request.registers:
             self._sample(register, bad(reason), clock.now())
 
-    def _sample(self, register: Register, reading: Reading, taken: int, raw: Raw = bytes) -> None:
+    def _sample(self, register: Register, reading: Reading, taken: int) -> None:
         self._feed.sample(
             register.point,
             reading.value,
@@ -153,10 +151,4 @@ class Poller:
             reason=reading.reason,
             event_time=taken,
             receive_time=taken,
-            raw=raw,
         )
-
-
-def _raw(answer: list[int] | list[bool]) -> bytes:
-    """As on the wire: two bytes per register; a bit of a bit table as one byte."""
-    return b"".join(bytes([part]) if isinstance(part, bool) else part.to_bytes(2, "big") for part in answer)

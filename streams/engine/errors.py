@@ -73,6 +73,17 @@ _HOPELESS = {
 }
 _PASSING = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
 """A commit that met a rebalance half-way: nobody has taken the tasks away, or a callback will say so."""
+_INDEFINITE = {
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._TRANSPORT,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""The client says to abort, yet its request may still be under way, and would be taken for one of the next transaction
+of the same producer and epoch."""
 _REPLACED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 
 
@@ -89,7 +100,7 @@ def classify(error: KafkaError | KafkaException, doing: str) -> EngineError:
         return Abortable(text)
     if code in _FENCED:
         return Migrated(text)
-    if cause.txn_requires_abort():
+    if cause.txn_requires_abort() and code not in _INDEFINITE:
         return Abortable(text)
     # Timeouts, transport errors, a broker that is gone: librdkafka cannot say whether the request took effect, and has
     # no KIP-890 with which a retry would be safe. Only a new epoch and a look at the log can tell.

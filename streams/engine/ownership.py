@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import TopicPartition
 
-from streams.engine.errors import Fatal, classify
+from streams.engine.errors import Fatal, Migrated, classify
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
 from streams.engine.ports import TopicPort
@@ -131,7 +131,7 @@ class Ownership:
             self._restored += self._restoration.add(doubtful)
             tasks = [task for task in tasks if task not in doubtful]
         for task in tasks:
-            self._check(task)
+            self._check(consumer, task)
         places = [(name, task.partition) for task in tasks for name in self._broadcast]
         ends = bounds(self._cluster, places, self._timeout)
         for task in tasks:
@@ -143,7 +143,7 @@ class Ownership:
         found = self._committed.get(task.partition, {0})
         return any(commit is not None and commit != task.commits for commit in found)
 
-    def _check(self, task: Task) -> None:
+    def _check(self, consumer: Consumer, task: Task) -> None:
         """State and offsets were committed together, so they must tell of the same commit."""
         found = self._committed.pop(task.partition, None)
         group, changelog = self._cluster.named(task.application), self._cluster.named(changelog_of(task.application))
@@ -154,6 +154,7 @@ class Ownership:
         )
         if found is None:
             if task.commits:
+                self._check_still_ours(consumer, task, set())
                 raise Fatal(
                     f"{which} has state of {task.commits} commits but no committed offsets: "
                     "they expired or were deleted. Processing its inputs from the beginning on top of that state "
@@ -162,12 +163,20 @@ class Ownership:
             return
         wrong = [commit for commit in found if commit is not None and commit != task.commits]
         if wrong:
+            self._check_still_ours(consumer, task, found)
             raise Fatal(
                 f"{which}: the committed offsets are those of commit {max(wrong)}, but the state in {changelog} is "
                 f"that of commit {task.commits}. Records of the changelog were lost or changed. {mend}"
             )
         if None in found:
             log.warning("offsets were set by somebody else", application=group, partition=task.partition)
+
+    def _check_still_ours(self, consumer: Consumer, task: Task, found: set[int | None]) -> None:
+        """Raises Migrated when somebody has committed since the offsets were read: this worker had stood still."""
+        places = [TopicPartition(name, task.partition) for name in self.topics]
+        committed = consumer.committed(places, self._timeout)
+        if {_commit_of(tp.metadata) for tp in committed if tp.offset >= 0} != found:
+            raise Migrated(f"partition {task.partition} was committed by another worker while it was restored here")
 
     def _wait(self, consumer: Consumer, task: Task, ends: dict[str, int]) -> None:
         self._waiting[task.partition] = ends

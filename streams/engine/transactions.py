@@ -27,6 +27,7 @@ class Transactions:
         self._partitions = partitions
         self._timeout = timeout_ms / 1000
         self._open = False
+        self._member = ""
         self._helper = cluster.helper(f"{transactional_id}-offsets")
         doing = f"initialising transactional id {cluster.named(transactional_id)}"
         try:
@@ -63,10 +64,8 @@ class Transactions:
         Raises Migrated, Abortable (abort is then due), Corrupted or Fatal; otherwise all of it is committed.
         """
         member = consumer.consumer_group_metadata()
-        if not consumer.memberid():
-            # With an empty member id the broker would take the offsets without looking at the generation. Asked after
-            # the metadata were taken: a member that is gone cannot be back before this thread has polled.
-            raise Migrated("not a member of the group now")
+        # Asked after the metadata were taken.
+        self._check_member(consumer.memberid())
         produce, named, count = self._produce, self._named, self._partitions
         try:
             self._producer.begin_transaction()
@@ -84,6 +83,19 @@ class Transactions:
         except KafkaException as error:
             raise classify(error, "committing") from error
         self._open = False
+
+    def _check_member(self, member: str) -> None:
+        """Raises Migrated unless this is the member that was given the tasks.
+
+        With an empty id the broker would take the offsets without looking at the generation. A new id: the group had
+        expelled this consumer, and the client has joined it again believing in what it had; the broker would take that
+        for the new member's own.
+        """
+        if not member:
+            raise Migrated("not a member of the group now")
+        self._member = self._member or member
+        if member != self._member:
+            raise Migrated("expelled from the group and taken in again as another member")
 
     def _send(self, offsets: list[TopicPartition], member: Any) -> None:
         send, timeout = self._producer.send_offsets_to_transaction, self._timeout

@@ -30,6 +30,9 @@ def error(code: int, text: str = "why", *, fatal: bool = False, abortable: bool 
         (error(KafkaError._FATAL, "Fatal error: something else"), Corrupted),
         (error(KafkaError.NOT_ENOUGH_REPLICAS, abortable=True), Abortable),
         (error(KafkaError._TIMED_OUT), Corrupted),
+        (error(KafkaError._TIMED_OUT, abortable=True), Corrupted),  # the request may still be on its way
+        (error(KafkaError.REQUEST_TIMED_OUT, abortable=True), Corrupted),
+        (error(KafkaError.COORDINATOR_NOT_AVAILABLE, abortable=True), Corrupted),
         (error(KafkaError._TRANSPORT), Corrupted),
         (error(KafkaError._ALL_BROKERS_DOWN), Corrupted),
         (error(KafkaError._STATE), Corrupted),

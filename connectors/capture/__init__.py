@@ -1,1 +1,0 @@
-"""Trying settings out without Kafka; recording what goes over the wire and playing it back. See rehearsal.py."""

@@ -1,0 +1,83 @@
+"""An admin client, as far as a running worker uses it: ends of partitions, members of the group."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+
+from tests.simulator.broker import Broker
+from tests.simulator.network import Network, TimedOut
+from tests.simulator.scheduler import Process
+
+_EARLIEST = -2
+
+
+class SimAdmin:
+    """``confluent_kafka.admin.AdminClient``."""
+
+    def __init__(self, process: Process, network: Network, broker: Broker) -> None:
+        self._process = process
+        self._network = network
+        self._broker = broker
+
+    def list_offsets(
+        self, wanted: dict[TopicPartition, Any], request_timeout: float, isolation_level: Any = None
+    ) -> dict[TopicPartition, Future]:
+        """Waits, other than the real one, which does so when the result is asked for."""
+        committed = isolation_level == IsolationLevel.READ_COMMITTED
+
+        def ask() -> dict[TopicPartition, int]:
+            found = {}
+            for tp, spec in wanted.items():
+                log = self._broker.logs[tp.topic, tp.partition]
+                found[tp] = 0 if spec._value == _EARLIEST else log.stable if committed else log.end
+            return found
+
+        try:
+            offsets = self._network.call(self._process, "leader", "ListOffsets", ask, request_timeout)
+        except TimedOut:
+            return {tp: Future(code=KafkaError._TIMED_OUT) for tp in wanted}
+        return {tp: Future(SimpleNamespace(offset=offset)) for tp, offset in offsets.items()}
+
+    def describe_consumer_groups(self, group_ids: list[str], request_timeout: float) -> dict[str, Future]:
+        """Answered in the background."""
+        (group_id,) = group_ids
+        future = Future()
+
+        def ask() -> Any:
+            members = [
+                SimpleNamespace(
+                    member_id=member.id,
+                    group_instance_id=member.instance,
+                    assignment=SimpleNamespace(topic_partitions=[TopicPartition("", p) for p in member.assigned]),
+                )
+                for member in self._broker.group.members.values()
+            ]
+            return SimpleNamespace(members=members)
+
+        self._network.post(self._process, "group", "DescribeGroups", ask, future.settle)
+        return {group_id: future}
+
+
+class Future:
+    """An answer, or the code of an error."""
+
+    def __init__(self, value: Any = None, code: int | None = None) -> None:
+        self._value = value
+        self._code = code
+
+    def settle(self, value: Any, code: int | None) -> None:
+        """The answer has come."""
+        self._value, self._code = value, code
+
+    def done(self) -> bool:
+        """Whether there is one."""
+        return self._value is not None or self._code is not None
+
+    def result(self) -> Any:
+        """What was asked for. Raises KafkaException."""
+        if self._code is not None:
+            raise KafkaException(KafkaError(self._code))
+        return self._value
