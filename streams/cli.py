@@ -1,4 +1,7 @@
-"""The gridtape command."""
+"""The gridtape command.
+
+Each command imports what it needs when it is called: all of it together takes ten times as long as this page.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from streams.engine.errors import EngineError
-from streams.settings import Settings, SettingsError
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 app = typer.Typer(
     name="gridtape",
@@ -50,7 +53,7 @@ def demo(
     if not sys.stdout.isatty():
         plain = True
         duration = duration or 60
-    raise typer.Exit(run(Settings.load(kafka=kafka), duration=duration, plain=plain, fresh=fresh, console=Console()))
+    raise typer.Exit(run(_settings(kafka=kafka), duration=duration, plain=plain, fresh=fresh, console=Console()))
 
 
 @run_app.command("processors")
@@ -66,7 +69,7 @@ def run_processors(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     with running(settings, "processors") as stop:
         run.processors(settings, names or [], slot, stop, run.Engine(engine))
 
@@ -82,7 +85,7 @@ def run_connectors(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     with running(settings, "connectors") as stop:
         run.connectors(settings, file, stop)
 
@@ -96,7 +99,7 @@ def run_sinks(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     with running(settings, "sinks") as stop:
         run.sinks(settings, names or [], stop)
 
@@ -109,7 +112,7 @@ def kafka(
     """Run Apache Kafka alone on this machine, in the foreground, and print its address."""
     from streams.commands.local import kafka as serve
 
-    serve(Settings.load(data_dir=data_dir), port, Console())
+    serve(_settings(data_dir=data_dir), port, Console())
 
 
 @app.command()
@@ -133,7 +136,7 @@ def watch(kafka: Kafka = None) -> None:
     from streams.commands.watch import watch as show
 
     with interruptible() as stop:
-        show(Settings.load(kafka=kafka).cluster(), stop, Console())
+        show(_settings(kafka=kafka).cluster(), stop, Console())
 
 
 @app.command()
@@ -144,7 +147,7 @@ def why(
     """Prove a decision: the rule or limit version and the exact input records, read back from Kafka."""
     from streams.commands.why import explain, render
 
-    render(explain(Settings.load(kafka=kafka).cluster(), decision), Console())
+    render(explain(_settings(kafka=kafka).cluster(), decision), Console())
 
 
 @app.command()
@@ -180,7 +183,7 @@ def replay(
     from streams.commands.process import configure_logging
 
     configure_logging(logging.CRITICAL)  # what a processor complained of, it complains of again
-    cluster, span = Settings.load(kafka=kafka).cluster(), command.span_of(begin, end)
+    cluster, span = _settings(kafka=kafka).cluster(), command.span_of(begin, end)
     if supposed is not None:
         if partition is not None:
             raise typer.BadParameter("--with follows the flow through all partitions", param_hint="--partition")
@@ -205,7 +208,7 @@ def doctor(kafka: Kafka = None) -> None:
     from streams import pipeline
     from streams.commands.doctor import examine, render
 
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     findings = examine(settings.cluster(), pipeline.layout(settings.partitions))
     render(findings, Console())
     raise typer.Exit(any(finding.level == "fail" for finding in findings))
@@ -242,7 +245,7 @@ def publish(
     from streams import control
     from streams.commands.run import prepare
 
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     records = control.read_file(file, time.time_ns() // 1000)
     prepare(settings)
     control.publish(settings.cluster(), records, settings.partitions)
@@ -263,22 +266,37 @@ def kill_switch(
 
     if state not in ("on", "off"):
         raise typer.BadParameter("must be on or off")
-    settings = Settings.load(kafka=kafka)
+    settings = _settings(kafka=kafka)
     switch = control.kill_switch(scope, state == "on", reason, actor, time.time_ns() // 1000)
     control.publish(settings.cluster(), [switch], settings.partitions)
     typer.echo(f"kill switch {scope}: {state}")
 
 
-def main() -> None:
-    """Entry point: errors that a person can mend are told in words, without a traceback."""
+def _settings(**given: Any) -> Settings:
+    from streams.settings import Settings
+
+    return Settings.load(**given)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """What goes wrong for reasons that a person can mend; the message says how."""
     from connectors.config import ConfigError
     from streams.commands.errors import CommandError
     from streams.control import ControlError
+    from streams.engine.errors import EngineError
     from streams.local.errors import ServiceError
+    from streams.settings import SettingsError
 
+    return SettingsError, EngineError, ControlError, CommandError, ServiceError, ConfigError
+
+
+def main() -> None:
+    """Entry point: errors that a person can mend are told in words, without a traceback."""
     try:
         app()
-    except (SettingsError, EngineError, ControlError, CommandError, ServiceError, ConfigError) as error:
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
         Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
 
