@@ -6,7 +6,7 @@ COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.
 	--custom-compile-command "make lock"
 IMAGE := $(foreach extra,mqtt sparkplug modbus opcua market units redis webhook parquet disk,--extra $(extra))
 # Most tests wait for real servers: side by side, each process with servers of its own, they take little more than half.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 PYTHON ?=
 ARGS ?=
 

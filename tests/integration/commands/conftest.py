@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -203,7 +204,13 @@ def day(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         for processor in pipeline.PROCESSORS
     ]
     stop = threading.Event()
-    thread = threading.Thread(target=run_workers, args=(workers, stop), name="day")
+    thread = threading.Thread(
+        target=run_workers,
+        args=(workers, stop),
+        kwargs={"stall_limit": math.inf},  # a stuck test must not end all tests
+        name="day",
+        daemon=True,
+    )
     thread.start()
     try:
         yield _played(Day(cluster, now))

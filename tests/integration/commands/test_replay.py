@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import time
 
@@ -113,7 +114,9 @@ def counted(cluster, processor, ticks):
     reader = cluster.reader("counted")
     reader.assign([TopicPartition(cluster.named("telemetry"), place, 0)])
     worker = Worker(cluster, processor, Words(), partitions=4)
-    thread = threading.Thread(target=run_workers, args=([worker], stop), name="counting")
+    thread = threading.Thread(
+        target=run_workers, args=([worker], stop), kwargs={"stall_limit": math.inf}, name="counting", daemon=True
+    )
     thread.start()
     try:
         for n in range(ticks):

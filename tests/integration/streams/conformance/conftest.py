@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ class OnKafka:
     def start(self) -> None:
         assert self._producer.flush(30) == 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="driver")
+        self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -126,7 +127,9 @@ class OnKafka:
 
 
 def native(cluster: Cluster) -> Callable[[threading.Event], None]:
-    return lambda stop: run_workers([Worker(cluster, Deciding, Words(), partitions=PARTITIONS, options=OPTIONS)], stop)
+    worker = Worker(cluster, Deciding, Words(), partitions=PARTITIONS, options=OPTIONS)
+    # a stuck test must not end all tests
+    return lambda stop: run_workers([worker], stop, stall_limit=math.inf)
 
 
 def on_faust(cluster: Cluster) -> Callable[[threading.Event], None]:

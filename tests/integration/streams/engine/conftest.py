@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -152,7 +153,7 @@ class Outcome:
 
     def _run(self) -> None:
         try:
-            run_workers([self.worker], self.stop)
+            run_workers([self.worker], self.stop, stall_limit=math.inf)  # a stuck test must not end all tests
         except Exception as error:  # noqa: BLE001 - handed to the test's thread
             self.error = error
 
