@@ -72,7 +72,7 @@ class DeviceFeed:
         self._checks = Checks()
         self._life = Lifecycle(connector, profile, self._status)
         self._statuses: deque[tuple[Device, str]] = deque(maxlen=_STATUSES)
-        self._tracker = FeedTracker(Feed.TELEMETRY)
+        self._tracker = FeedTracker(Feed.TELEMETRY, steady=clock.steady)
         self._sequences: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
         self._dropped: dict[str, _Dropped] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec import structs
@@ -40,8 +41,11 @@ class _Sequence:
 
 @dataclass(slots=True)
 class _Watch:
+    """``since``: the newest arrival's time; ``heard``: the same on the clock that measures silence."""
+
     silence: int
     since: int
+    heard: int
 
 
 def event_id(gap: Gap) -> str:
@@ -57,18 +61,21 @@ class FeedTracker:
 
     Per stream at most ``max_missing`` runs of missing numbers are remembered; beyond that the oldest is given up: its
     gap stays open for ever, and what arrives from it later is passed as new, never taken for a repeat.
+
+    ``steady``: a clock of microseconds that nobody sets, which measures silence; without it the times passed in do.
     """
 
-    def __init__(self, feed: Feed, *, max_missing: int = 64) -> None:
+    def __init__(self, feed: Feed, *, max_missing: int = 64, steady: Callable[[], int] | None = None) -> None:
         self._feed = feed
         self._max_missing = max_missing
+        self._steady = steady
         self._sequences: dict[tuple[str, str | None], _Sequence] = {}
         self._watches: dict[tuple[str, str | None], _Watch] = {}
         self._open: dict[tuple[str, str | None], dict[GapReason, Gap]] = {}
 
     def watch(self, key: str, point: str | None, *, silence: int, now: int) -> None:
         """Expect an arrival every ``silence`` microseconds from ``now`` on; ``point`` None: any point of the key."""
-        self._watches[key, point] = _Watch(silence, now)
+        self._watches[key, point] = _Watch(silence, now, self._elapsed(now))
 
     def arrived(self, key: str, point: str | None, *, sequence: int | None, event_time: int, receive_time: int) -> Seen:
         """A record is here. It ends the key's silence, and its number, if it has one, is held against the stream's.
@@ -102,7 +109,8 @@ class FeedTracker:
         """
         gaps = []
         for (key, point), watch in self._watches.items():
-            if now - watch.since <= watch.silence or GapReason.DISCONNECTED in self._open.get((key, None), {}):
+            is_known = GapReason.DISCONNECTED in self._open.get((key, None), {})
+            if is_known or self._elapsed(now) - watch.heard <= watch.silence:
                 continue
             opened = self._open.setdefault((key, point), {})
             if GapReason.SILENCE not in opened:
@@ -135,6 +143,9 @@ class FeedTracker:
         """The source says that it dropped data of the stream, ``count`` records if known; its next arrival closes."""
         return self._interrupted(key, point, GapReason.OVERFLOW, event_time, receive_time, count, detail)
 
+    def _elapsed(self, at: int) -> int:
+        return at if self._steady is None else self._steady()
+
     def _interrupted(
         self,
         key: str,
@@ -157,6 +168,7 @@ class FeedTracker:
         for address in {(key, None), (key, point)}:
             if watch := self._watches.get(address):
                 watch.since = max(watch.since, receive_time)
+                watch.heard = max(watch.heard, self._elapsed(receive_time))
             for gap in self._open.pop(address, {}).values():
                 lasted = max(0, receive_time - gap.receive_time) / 1e6
                 closed.append(_closed(gap, f"data is back after {lasted:.3f} s", event_time, receive_time))

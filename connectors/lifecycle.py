@@ -59,6 +59,7 @@ class Lifecycle:
         self._heartbeat = heartbeat
         self._started = clock.now()
         self._last = self._started
+        self._beaten = clock.steady()
         self._since = self._started
         self._state: DeviceState | None = None
         self._reason = ""
@@ -118,7 +119,7 @@ class Lifecycle:
 
     def beat(self) -> None:
         """Write the heartbeat when it is due."""
-        if clock.now() - self._last >= self._heartbeat:
+        if clock.steady() - self._beaten >= self._heartbeat:
             self._write()
 
     def _write(self) -> None:
@@ -127,6 +128,7 @@ class Lifecycle:
         profile = self.profile
         # Strictly rising, so that two changes within a microsecond have two ids.
         now = self._last = max(clock.now(), self._last + 1)
+        self._beaten = clock.steady()
         record = Device(
             device=profile.device,
             connector=self._connector,

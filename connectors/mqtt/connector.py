@@ -6,7 +6,7 @@ import threading
 
 import paho.mqtt.client as paho
 
-from connectors import metrics
+from connectors import clock, metrics
 from connectors.feed import FeedTracker
 from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
@@ -34,7 +34,7 @@ class MqttConnector:
         self._config = config
         self._outlet = outlet
         self._translator = Translator(config)
-        self._tracker = FeedTracker(Feed.TELEMETRY)
+        self._tracker = FeedTracker(Feed.TELEMETRY, steady=clock.steady)
         profiles = [profile(config, device) for device in config.devices]
         self._link = Link(self.name, config, self, outlet, profiles)
         self._outbox = self._link.outbox

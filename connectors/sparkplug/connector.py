@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import structlog
 from prometheus_client import Counter
 
-from connectors import metrics
+from connectors import clock, metrics
 from connectors.feed import FeedTracker
 from connectors.lifecycle import profile_of
 from connectors.metrics import State
@@ -50,7 +50,7 @@ class SparkplugConnector:
         self._outlet = outlet
         self._limits = Limits(config.max_payload_bytes, config.max_metrics)
         self._translator = Translator(config)
-        self._tracker = FeedTracker(Feed.TELEMETRY)
+        self._tracker = FeedTracker(Feed.TELEMETRY, steady=clock.steady)
         self._host = Host(
             (device.scope for device in config.devices),
             reorder_timeout=config.reorder_timeout,
@@ -106,14 +106,14 @@ class SparkplugConnector:
         """Nothing is known of any device until it is born again."""
         self._session = None
         now = self._link.now()
-        self._perform(self._host.disconnected(now, why))
+        self._perform(self._host.disconnected(why))
         for device in self._devices.values():
             for gap in self._tracker.disconnected(device.name, now=now, detail=why):
                 self._outbox.gap(gap)
 
     def tick(self) -> None:
         """Missing messages that have not come in time, requests that are due, and silent devices."""
-        self._perform(self._host.tick(self._link.now()))
+        self._perform(self._host.tick(clock.steady()))
         for gap in self._tracker.silent(self._link.now()):
             self._link.lives[gap.key].state(State.STALE, gap.detail)
             self._outbox.gap(gap)
@@ -132,7 +132,7 @@ class SparkplugConnector:
         """Our birth is the first that we publish, at once after the subscriptions."""
         session.publish(self._state_topic, self._state(online=True), qos=1, retain=True)
         self._session = session
-        self._host.connected(self._link.now())
+        self._host.connected(clock.steady())
         self._link.live()
 
     def _state(self, *, online: bool) -> bytes:
@@ -157,9 +157,9 @@ class SparkplugConnector:
             payload = decode(raw, self._limits, is_retained=message.retain)
         except Refused as refused:
             self._finish(pending, [], letter=(topic, str(refused), raw, receive_time))
-            self._perform(self._host.malformed(verb, scope, receive_time))
+            self._perform(self._host.malformed(verb, scope, clock.steady()))
         else:
-            self._perform(self._host.message(verb, scope, payload, receive_time, pending), raw, topic)
+            self._perform(self._host.message(verb, scope, payload, clock.steady(), pending), raw, topic)
         self._link.drain()
 
     def _own_state(self, session: Session, payload: bytes) -> None:

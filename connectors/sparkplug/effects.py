@@ -49,11 +49,14 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """Nothing that was known of the scope holds any more. ``count``: messages missing, modulo 256, if known."""
+    """Nothing that was known of the scope holds any more.
+
+    ``time``: when, if the node says so. ``count``: messages missing, modulo 256, if known.
+    """
 
     scope: Scope
     cause: Cause
-    time: int
+    time: int | None
     detail: str
     first: int | None = None
     last: int | None = None

@@ -2,7 +2,8 @@
 
 Sparkplug 3.0.0, chapter 5. A node's births say what its metrics mean, and each of its messages carries a number from 0
 to 255. One that is missing may have been a birth, so nothing that follows can be trusted to mean what it meant before:
-the node is down, and all that comes is dropped, until it is born again. Times are microseconds.
+the node is down, and all that comes is dropped, until it is born again. Times are microseconds of a clock that nobody
+sets (:func:`connectors.clock.steady`), since they only measure waits.
 """
 
 from __future__ import annotations
@@ -74,11 +75,11 @@ class Host:
                 wanted="the host has just connected", wait=self._interval, next_ask=now + self._reorder_timeout
             )
 
-    def disconnected(self, now: int, why: str) -> list[Outcome]:
+    def disconnected(self, why: str) -> list[Outcome]:
         """The connection is lost: everything is down. What was held back is not acknowledged either."""
         effects: list[Effect] = []
         for node, state in self._nodes.items():
-            effects += self._down(node, state, Cause.DISCONNECTED, now, why)
+            effects += self._down(node, state, Cause.DISCONNECTED, why)
         self._nodes.clear()
         return [Outcome(None, effects)]
 
@@ -99,7 +100,7 @@ class Host:
         if verb is Verb.NBIRTH:
             return self._node_birth(scope, state, payload, now, token)
         if verb is Verb.NDEATH:
-            return self._node_death(scope, state, payload, now, token)
+            return self._node_death(scope, state, payload, token)
         if not state.is_born:
             effects: list[Effect] = [Dropped(scope.node, f"{verb} before an NBIRTH")]
             return [Outcome(token, effects + self._want(scope.node, state, f"{verb} came before an NBIRTH", now))]
@@ -124,7 +125,7 @@ class Host:
                 if now >= until:
                     del state.awaited[device]
                     detail = "the node was born anew, the device was not"
-                    effects.append(Down(Scope(node, device), Cause.LOSS, now, detail))
+                    effects.append(Down(Scope(node, device), Cause.LOSS, None, detail))
             if state.wanted:
                 effects += self._ask(node, state, now)
             if effects:
@@ -146,14 +147,12 @@ class Host:
         effects = self._birth(scope, state, payload, seq, now)
         return [*outcomes, Outcome(token, effects)]
 
-    def _node_death(
-        self, scope: Scope, state: _State, payload: Payload, now: int, token: object | None
-    ) -> list[Outcome]:
+    def _node_death(self, scope: Scope, state: _State, payload: Payload, token: object | None) -> list[Outcome]:
         bdseq = _bdseq(payload)
         if state.is_born and None not in (bdseq, state.bdseq) and bdseq != state.bdseq:
             return [Outcome(token, [Dropped(scope.node, f"NDEATH of an earlier session (bdSeq {bdseq})")])]
         outcomes = self._release(state, "the node has died", scope.node)
-        effects = self._down(scope.node, state, Cause.DEATH, now, "NDEATH: the edge node has left the broker")
+        effects = self._down(scope.node, state, Cause.DEATH, "NDEATH: the edge node has left the broker")
         state.wanted = ""  # there is nobody to ask; it comes back with a birth
         return [*outcomes, Outcome(token, effects)]
 
@@ -184,7 +183,7 @@ class Host:
                 return Outcome(held.token, [])
             state.tables.pop(scope.device, None)
             state.awaited.pop(scope.device, None)
-            time = now if payload.timestamp is None else payload.timestamp * 1000
+            time = None if payload.timestamp is None else payload.timestamp * 1000
             return Outcome(held.token, [Down(scope, Cause.DEATH, time, "DDEATH: the edge node has lost the device")])
         if table is None:
             effects: list[Effect] = [Dropped(scope.node, f"{held.verb} before a DBIRTH")]
@@ -260,7 +259,7 @@ class Host:
         if count and state.expected + count <= 256:
             first, last = state.expected, state.expected + count - 1
         outcomes = self._release(state, "held back for a message that never came", node)
-        effects = self._down(node, state, Cause.LOSS, now, detail, first, last, count)
+        effects = self._down(node, state, Cause.LOSS, detail, first, last, count)
         effects += self._want(node, state, detail, now)
         return [*outcomes, Outcome(None, effects)]
 
@@ -273,7 +272,6 @@ class Host:
         node: Node,
         state: _State,
         cause: Cause,
-        now: int,
         detail: str,
         first: int | None = None,
         last: int | None = None,
@@ -285,7 +283,7 @@ class Host:
         state.tables.clear()
         state.awaited.clear()
         return [
-            Down(Scope(node, device), cause, now, detail, first, last, count)
+            Down(Scope(node, device), cause, None, detail, first, last, count)
             for device in self._scopes[node]
             if device in known
         ]

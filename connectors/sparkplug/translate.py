@@ -62,8 +62,8 @@ class Translator:
             found.append((record, f"{device}/{point.name}/{event_time}/{place}"))
         return found
 
-    def stale(self, scope: Scope, point: str, unit: str, time: int, detail: str, receive_time: int) -> Telemetry:
-        """The record that says that nothing is known of a point any more."""
+    def stale(self, scope: Scope, point: str, unit: str, time: int | None, detail: str, receive_time: int) -> Telemetry:
+        """The record that says that nothing is known of a point any more since ``time``, or since now."""
         return Telemetry(
             device=self._devices[scope],
             point=point,
@@ -72,7 +72,7 @@ class Translator:
             quality=Quality.BAD,
             reason=f"stale: {detail}"[:2000],
             sequence=0,
-            event_time=time if EARLIEST_TIME <= time < LATEST_TIME else receive_time,
+            event_time=time if time is not None and EARLIEST_TIME <= time < LATEST_TIME else receive_time,
             receive_time=receive_time,
         )
 

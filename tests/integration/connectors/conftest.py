@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from connectors import clock
 from connectors.connector import Connector
 from connectors.publisher import Publisher
 from schemas import topics
@@ -17,8 +23,10 @@ from schemas.dead_letters import DeadLetter
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
 from streams.engine.cluster import Cluster
+from tests.conftest import wait_until
 
-Running = Callable[[Callable[[Publisher], Connector]], AbstractContextManager[None]]
+Running = Callable[..., AbstractContextManager[None]]
+Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 
 
 class Tape:
@@ -69,11 +77,14 @@ def tape(cluster: Cluster) -> Iterator[Tape]:
 
 @pytest.fixture
 def running(cluster: Cluster) -> Running:
-    """Runs a connector in a thread while the block lasts, and expects it to stop soon and without an error."""
+    """Runs a connector in a thread while the block lasts, and expects it to stop soon and without an error.
+
+    ``own``: the test's own way to Kafka, which is closed as well.
+    """
 
     @contextmanager
-    def run(make: Callable[[Publisher], Connector]) -> Iterator[None]:
-        publisher = Publisher(cluster, "test")
+    def run(make: Callable[[Publisher], Connector], own: Publisher | None = None) -> Iterator[None]:
+        publisher = own or Publisher(cluster, "test")
         connector = make(publisher)
         stop = threading.Event()
         errors: list[BaseException] = []
@@ -105,3 +116,155 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Process:
+    """Runs `gridtape run connectors` in a process of its own while the block lasts, which ends it with kill -9."""
+
+    @contextmanager
+    def run(settings: str, kafka: str, *, prefix: str = "", partitions: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+        config = tmp_path / "connectors.toml"
+        config.write_text(settings, encoding="utf-8")
+        given = {"KAFKA": kafka, "DATA_DIR": str(tmp_path), "TOPIC_PREFIX": prefix, "PARTITIONS": str(partitions)}
+        env = {**os.environ, **{f"GRIDTAPE_{name}": value for name, value in given.items()}}
+        command = [sys.executable, "-m", "streams.cli", "run", "connectors", "--config", str(config)]
+        with (tmp_path / "connector.log").open("ab") as log:
+            one = subprocess.Popen(command, env=env, stderr=log)
+        try:
+            yield one
+        finally:
+            one.kill()
+            one.wait(10)
+
+    return run
+
+
+class Cable:
+    """A TCP connection's way to a port on this machine, which can be pulled: no byte passes, and no farewell either."""
+
+    def __init__(self, port: int) -> None:
+        self._far = ("127.0.0.1", port)
+        self._plugged = threading.Event()
+        self._plugged.set()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = ("127.0.0.1", int(self._listener.getsockname()[1]))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def pull(self) -> None:
+        self._plugged.clear()
+
+    def plug(self) -> None:
+        """What was on its way arrives now, farewells of ends that are gone included."""
+        self._plugged.set()
+
+    def close(self) -> None:
+        for one in (self._listener, *self._sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._plugged.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self._sockets.append(near)
+                threading.Thread(target=self._connect, args=(near,), daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        with suppress(OSError):
+            self._plugged.wait()
+            far = socket.create_connection(self._far)
+            self._sockets.append(far)
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
+
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError), one, other:
+            while data := one.recv(65_536):
+                self._plugged.wait()
+                other.sendall(data)
+            self._plugged.wait()
+
+
+@pytest.fixture
+def cable() -> Iterator[Callable[[int], Cable]]:
+    """Cables to ports on this machine."""
+    with ExitStack() as stack:
+
+        def lay(port: int) -> Cable:
+            one = Cable(port)
+            stack.callback(one.close)
+            return one
+
+        yield lay
+
+
+class LateKafka:
+    """An address at which Kafka is away until :meth:`come`: then a forwarder to the real one listens there."""
+
+    def __init__(self, real: str) -> None:
+        host, _, port = real.rpartition(":")
+        self._real = (host, int(port))
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def come(self) -> None:
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                inside, _ = self._listener.accept()
+                outside = socket.create_connection(self._real)
+                for one, other in ((inside, outside), (outside, inside)):
+                    threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
+
+    def _forward(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError), one, other:
+            while data := one.recv(65_536):
+                other.sendall(data)
+
+
+@pytest.fixture
+def late_kafka(kafka: str) -> Iterator[LateKafka]:
+    late = LateKafka(kafka)
+    yield late
+    late.close()
+
+
+class MachineClock:
+    """This machine's time of day as connectors see it, which a test may set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0
+        self._reads = 0
+        machine = SimpleNamespace(time_ns=self._read, monotonic_ns=time.monotonic_ns)
+        monkeypatch.setattr(clock, "time", machine)
+        monkeypatch.setattr(clock, "_latest", 0)
+
+    def jump(self, micros: int) -> None:
+        self._ahead += micros
+
+    def until_read(self, times: int) -> None:
+        """Wait until the connectors have looked at it so many times more."""
+        enough = self._reads + times
+        wait_until(lambda: self._reads >= enough)
+
+    def _read(self) -> int:
+        self._reads += 1
+        return time.time_ns() + self._ahead * 1000
+
+
+@pytest.fixture
+def machine_clock(monkeypatch: pytest.MonkeyPatch) -> MachineClock:
+    return MachineClock(monkeypatch)

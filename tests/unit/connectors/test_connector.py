@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -43,3 +45,14 @@ def test_backoff_when_its_bounds_make_no_sense_refuses(first: float, ceiling: fl
 
 def test_clock_when_read_is_microseconds_of_this_century() -> None:
     assert EARLIEST_TIME < clock.now() < LATEST_TIME
+
+
+def test_clock_when_set_back_stands_still_and_when_set_forward_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    hour, before, waited = 3_600_000_000, clock.now(), clock.steady()
+    machine = SimpleNamespace(time_ns=lambda: (before - hour) * 1000, monotonic_ns=time.monotonic_ns)
+    monkeypatch.setattr(clock, "time", machine)
+    assert clock.now() == clock.now() >= before
+    machine.time_ns = lambda: (before + hour) * 1000
+    monkeypatch.setattr(clock, "_latest", before)
+    assert clock.now() == before + hour
+    assert 0 <= clock.steady() - waited < hour

@@ -118,7 +118,8 @@ def test_device_when_the_producer_fails_for_good_hands_the_same_record_over_agai
 def test_device_when_a_point_only_has_errors_it_is_silent(monkeypatch, value, silent):
     room = Room(1000)
     clock = T0
-    monkeypatch.setattr("connectors.clock.now", lambda: clock)
+    for name in ("now", "steady"):
+        monkeypatch.setattr(f"connectors.clock.{name}", lambda: clock)
     feed = DeviceFeed(room, "test", Profile("d", "test"))
     feed.watch("p", 5_000_000)
     for at in range(1, 8):

@@ -20,7 +20,8 @@ class Book:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = T0
-        monkeypatch.setattr("connectors.clock.now", lambda: self.now)
+        for name in ("now", "steady"):
+            monkeypatch.setattr(f"connectors.clock.{name}", lambda: self.now)
         self.written: list[Device] = []
         self.ids: list[str] = []
         points = [("output", "MW", Range(minimum=0, maximum=450)), ("running", "1", None)]

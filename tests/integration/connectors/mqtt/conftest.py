@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,43 +94,3 @@ def field_device() -> Iterator[Callable[[tuple[str, int]], FieldDevice]]:
             return one
 
         yield make
-
-
-class LateKafka:
-    """An address at which Kafka is away until :meth:`come`: then a forwarder to the real one listens there."""
-
-    def __init__(self, real: str) -> None:
-        host, _, port = real.rpartition(":")
-        self._real = (host, int(port))
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def come(self) -> None:
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                inside, _ = self._listener.accept()
-                outside = socket.create_connection(self._real)
-                for one, other in ((inside, outside), (outside, inside)):
-                    threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
-
-    def _forward(self, one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError), one, other:
-            while data := one.recv(65_536):
-                other.sendall(data)
-
-
-@pytest.fixture
-def late_kafka(kafka: str) -> Iterator[LateKafka]:
-    late = LateKafka(kafka)
-    yield late
-    late.close()

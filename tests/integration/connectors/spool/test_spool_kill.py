@@ -7,12 +7,9 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -73,20 +70,6 @@ def meter() -> Iterator[Meter]:
     one.close()
 
 
-@contextmanager
-def connector(config: Path, kafka: str, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`gridtape run connectors` in a process of its own."""
-    env = {**os.environ, "GRIDTAPE_KAFKA": kafka, "GRIDTAPE_DATA_DIR": str(data), "GRIDTAPE_PARTITIONS": "1"}
-    command = [sys.executable, "-m", "streams.cli", "run", "connectors", "--config", str(config)]
-    with (data / "connector.log").open("ab") as log:
-        process = subprocess.Popen(command, env=env, stderr=log)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def values(kafka: str) -> list[float]:
     """What has reached Kafka, in order."""
     reader = Cluster(kafka).reader("look")
@@ -115,12 +98,11 @@ def storages(kafka: str) -> set[str]:
         reader.close()
 
 
-def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_the_disk(tmp_path, meter):
-    config = tmp_path / "connectors.toml"
-    config.write_text(CONFIG.format(port=meter.port))
+def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_the_disk(tmp_path, meter, process):
+    config = CONFIG.format(port=meter.port)
     with Kafka(tmp_path / "kafka") as broker:
         pid = json.loads((tmp_path / "kafka" / "kafka.json").read_text())["pid"]
-        with connector(config, broker.address, tmp_path):
+        with process(config, broker.address, partitions=1):
             wait_until(lambda: meter.answered > 5)
             wait_until(lambda: bool(values(broker.address)))
             os.kill(pid, signal.SIGSTOP)
@@ -133,7 +115,7 @@ def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_
                 # the block's end kills the connector first
                 threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
         killed = meter.answered
-        with connector(config, broker.address, tmp_path) as second:
+        with process(config, broker.address, partitions=1) as second:
             wait_until(lambda: meter.answered > killed + 10, 30)
             wait_until(lambda: set(range(1, safe + 1)) | {killed + 5} <= set(values(broker.address)))
             wait_until(lambda: storages(broker.address) == {Storage.DIRECT, Storage.DISK})

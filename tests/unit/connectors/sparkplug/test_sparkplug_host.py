@@ -90,7 +90,7 @@ def test_host_when_the_node_dies_everything_is_stale_at_once() -> None:
     told.born()
     told.now += SECOND
     downs = of(Down, told.say(Verb.NDEATH, N, payload(None, bdseq(0))))
-    assert [(d.scope, d.cause, d.time) for d in downs] == [(s, Cause.DEATH, told.now) for s in (N, D, E)]
+    assert [(d.scope, d.cause, d.time) for d in downs] == [(s, Cause.DEATH, None) for s in (N, D, E)]
     assert not of(Ask, told.after(100 * SECOND)), "there is nobody to ask"
     assert not of(Sample, told.say(Verb.NDATA, N, payload(3, double("a", 9.0))))
 
@@ -208,7 +208,7 @@ def test_host_when_a_birth_cannot_be_read_the_old_one_counts_no_more(verb: Verb)
 def test_host_when_the_connection_is_lost_everything_is_down() -> None:
     told = Told()
     told.born()
-    effects = told._take(told.host.disconnected(T, "gone"))
+    effects = told._take(told.host.disconnected("gone"))
     assert [down.cause for down in of(Down, effects)] == [Cause.DISCONNECTED] * 3
     assert told.host.tick(T + 3600 * SECOND) == []
 
@@ -247,7 +247,7 @@ def test_host_when_anything_comes_in_any_order_holds_to_its_invariants(walk: lis
         elif what == "tick":
             effects = told.after(one)
         else:
-            effects = told._take(told.host.disconnected(told.now, "gone"))
+            effects = told._take(told.host.disconnected("gone"))
             told.host.connected(told.now)
             asked.clear()
         for effect in effects:
