@@ -19,7 +19,7 @@ from connectors import clock
 from connectors.checks import Checks, Measured
 from connectors.feed import FeedTracker, event_id
 from connectors.lifecycle import Lifecycle, Profile
-from connectors.outlet import Full, Outlet, Waiting
+from connectors.outlet import Full, Outlet, Raw, Waiting
 from schemas import topics
 from schemas.base import Quality, Record
 from schemas.devices import Device, Storage
@@ -92,7 +92,7 @@ class DeviceFeed:
         reason: str = "",
         event_time: int,
         receive_time: int,
-        raw: bytes = b"",
+        raw: Raw = bytes,
     ) -> None:
         """Hand over one sample. One without a value ends the device's silence, but not the point's.
 

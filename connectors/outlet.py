@@ -13,6 +13,7 @@ from schemas.topics import Topic
 
 R = TypeVar("R", bound=Record)
 Done = Callable[[str | None], None]
+Raw = Callable[[], bytes]
 
 
 class Full(Exception):
@@ -60,5 +61,5 @@ class Outlet(Protocol):
     def waiting(self) -> Waiting:
         """Where records wait now."""
 
-    def seen(self, device: str, point: str, raw: bytes) -> None:
-        """The bytes of the source behind the next sample of ``point``; kept by a dry run only."""
+    def seen(self, device: str, point: str, raw: Raw) -> None:
+        """The bytes of the source behind the next sample of ``point``; looked at by a dry run only."""

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors import letters, metrics
 from connectors.connector import Backoff
-from connectors.outlet import Done, Full, R, Waiting
+from connectors.outlet import Done, Full, R, Raw, Waiting
 from schemas import cloudevents, topics
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Storage
@@ -136,7 +136,7 @@ class Publisher:
         reason = f"Kafka at {self._cluster.bootstrap} takes no records" if full else ""
         return Waiting(Storage.MEMORY if full else Storage.DIRECT, self.outstanding, reason)
 
-    def seen(self, device: str, point: str, raw: bytes) -> None:
+    def seen(self, device: str, point: str, raw: Raw) -> None:
         """Nobody looks at the source's bytes here."""
 
     def flush(self, timeout: float) -> int:

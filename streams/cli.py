@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 run_app = typer.Typer(no_args_is_help=True, help="Run one kind of process in the foreground; SIGTERM ends it cleanly.")
 app.add_typer(run_app, name="run")
+connect_app = typer.Typer(no_args_is_help=True, help="Try connectors out on the real devices, without Kafka.")
+app.add_typer(connect_app, name="connect")
 
 ALL_OF_THEM = "all that are wired"
 Kafka = Annotated[str | None, typer.Option("--kafka", help="host:port of Kafka; instead of GRIDTAPE_KAFKA.")]
@@ -102,6 +104,50 @@ def run_sinks(
     settings = _settings(kafka=kafka)
     with running(settings, "sinks") as stop:
         run.sinks(settings, names or [], stop)
+
+
+Connectors = Annotated[Path, typer.Argument(help="TOML file with the connectors.")]
+Seconds = Annotated[float, typer.Option("--for", min=0.5, help="Seconds to wait or record at most.")]
+
+
+@connect_app.command("check")
+def connect_check(file: Connectors, seconds: Seconds = 10.0) -> None:
+    """Connect, read every point once, and show it with what is wrong. Exit status 1 if anything is."""
+    from streams.commands import connect
+    from streams.commands.process import interruptible, only_words
+
+    only_words()
+    with interruptible() as stop:
+        raise typer.Exit(not connect.check(file, seconds, stop, Console()))
+
+
+@connect_app.command("capture")
+def connect_capture(
+    file: Connectors,
+    out: Annotated[Path, typer.Option("--out", help="File to write; it is overwritten.")],
+    seconds: Seconds = 10.0,
+) -> None:
+    """Record every byte between the connectors and their devices, with times."""
+    from streams.commands import connect
+    from streams.commands.process import interruptible, only_words
+
+    only_words()
+    with interruptible() as stop:
+        raise typer.Exit(not connect.capture(file, out, seconds, stop, Console()))
+
+
+@connect_app.command("replay")
+def connect_replay(
+    file: Annotated[Path, typer.Argument(help="What `gridtape connect capture` wrote.")],
+    paced: Annotated[bool, typer.Option("--paced", help="With the recorded pauses instead of at once.")] = False,
+) -> None:
+    """Play a recording to the connectors in place of the devices. Exit status 1 if anything differs or is wrong."""
+    from streams.commands import connect
+    from streams.commands.process import interruptible, only_words
+
+    only_words()
+    with interruptible() as stop:
+        raise typer.Exit(not connect.replay(file, stop, Console(), paced=paced))
 
 
 @app.command()

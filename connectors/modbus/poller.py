@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from functools import partial
 
 from prometheus_client import Counter, Histogram
 
@@ -21,6 +22,7 @@ from connectors.modbus.config import ModbusDevice, Register
 from connectors.modbus.decoder import Reading, bad, decode
 from connectors.modbus.plan import Request, plan
 from connectors.modbus.transport import Link, Lost, Refused, Unreachable
+from connectors.outlet import Raw
 
 LATENESS = Histogram("gridtape_modbus_poll_lateness_seconds", "How long after its due time a poll began.", ["device"])
 MISSED = Counter(
@@ -136,13 +138,13 @@ class Poller:
     def _hand_over(self, request: Request, answer: list[int] | list[bool]) -> None:
         taken = clock.now()
         for register, part in request.slices():
-            self._sample(register, decode(register, answer[part]), taken)
+            self._sample(register, decode(register, answer[part]), taken, partial(_raw, answer[part]))
 
     def _hand_over_bad(self, request: Request, reason: str) -> None:
         for register in request.registers:
             self._sample(register, bad(reason), clock.now())
 
-    def _sample(self, register: Register, reading: Reading, taken: int) -> None:
+    def _sample(self, register: Register, reading: Reading, taken: int, raw: Raw = bytes) -> None:
         self._feed.sample(
             register.point,
             reading.value,
@@ -151,4 +153,10 @@ class Poller:
             reason=reading.reason,
             event_time=taken,
             receive_time=taken,
+            raw=raw,
         )
+
+
+def _raw(answer: list[int] | list[bool]) -> bytes:
+    """As on the wire: two bytes per register; a bit of a bit table as one byte."""
+    return b"".join(bytes([part]) if isinstance(part, bool) else part.to_bytes(2, "big") for part in answer)

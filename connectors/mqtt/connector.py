@@ -98,7 +98,7 @@ class MqttConnector:
         life.taken()
         if record.quality is Quality.BAD:
             life.failed()
-        self._outlet.seen(record.device, record.point, payload)
+        self._outlet.seen(record.device, record.point, lambda: payload)
         gaps = []
         if not message.retain:  # what the broker had kept says nothing about whether the device is alive
             # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from asyncua import ua
@@ -22,7 +23,7 @@ from connectors.device import DeviceFeed
 from connectors.metrics import State
 from connectors.opcua.config import Deadband, Node, OpcUaServer
 from connectors.opcua.security import client_for
-from connectors.opcua.values import UnusableTime, sampled, status_name
+from connectors.opcua.values import UnusableTime, raw_bytes, sampled, status_name
 from schemas.base import Quality
 
 log = structlog.get_logger(__name__)
@@ -247,6 +248,7 @@ class Session:
             reason=sample.reason,
             event_time=sample.event_time,
             receive_time=received,
+            raw=partial(raw_bytes, data),
         )
 
     def _delivered(self) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from asyncua import ua
 from asyncua.ua.status_codes import get_name_and_doc
+from asyncua.ua.ua_binary import variant_to_binary
 
 from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 
@@ -66,6 +67,11 @@ def sampled(data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000
     reasons = [status_name(code), *doubts] if code & 0xFFFF0000 else doubts
     overflow = described and bool(code & _OVERFLOW)
     return Sampled(value, quality, "; ".join(reasons), event_time, overflow)
+
+
+def raw_bytes(data: ua.DataValue) -> bytes:
+    """The value as it stands on the wire (OPC 10000-6, section 5.2.2.16); empty without one."""
+    return b"" if data.Value is None else variant_to_binary(data.Value)
 
 
 def _number(variant: ua.Variant | None) -> tuple[float | None, str]:

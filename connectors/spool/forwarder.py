@@ -21,7 +21,7 @@ import structlog
 
 from connectors import clock, letters, metrics
 from connectors.connector import Backoff
-from connectors.outlet import Done, Full, R, Waiting
+from connectors.outlet import Done, Full, R, Raw, Waiting
 from connectors.publisher import Publisher
 from connectors.spool.config import StoreConfig
 from connectors.spool.store import Row, Store, StoreFull
@@ -136,7 +136,7 @@ class Forwarder:
             return Waiting(Storage.MEMORY, count, "the way to Kafka is full")
         return Waiting(Storage.DIRECT, count)
 
-    def seen(self, device: str, point: str, raw: bytes) -> None:
+    def seen(self, device: str, point: str, raw: Raw) -> None:
         """Nobody looks at the source's bytes here."""
 
     def close(self, timeout: float = 3.0) -> None:

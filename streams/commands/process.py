@@ -41,6 +41,12 @@ def configure_logging(level: int = logging.INFO) -> None:
     )
 
 
+def only_words() -> None:
+    """No log: for a command that says in words of its own what it finds out, the libraries' complaints included."""
+    configure_logging(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
+
+
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set. A second signal ends the process at once."""

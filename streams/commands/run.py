@@ -57,7 +57,7 @@ def processors(
             partitions=settings.partitions,
             slot=slot,
             options=Options(standbys=settings.standbys),
-            stores=_stores(settings, one, slot),
+            stores=stores_of(settings, one, slot),
         )
         for one in chosen
     ]
@@ -83,7 +83,8 @@ def _on_faust(
     run_hosts(hosts, stop)
 
 
-def _stores(settings: Settings, processor: type[Processor], slot: int) -> Stores:
+def stores_of(settings: Settings, processor: type[Processor], slot: int) -> Stores:
+    """Where a worker keeps the state of its tasks. Raises SettingsError when the extra ``disk`` is not installed."""
     if settings.state == "memory":
         return MemoryStores()
     try:

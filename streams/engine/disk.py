@@ -75,13 +75,13 @@ class DiskStores:
     def __init__(self, cluster: Cluster, processor: type[Any], directory: Path) -> None:
         self._cluster = cluster
         self._application: str = processor.name
-        self._directory = directory
+        self.directory = directory
         self._shape = fingerprint(processor)
 
     def open(self, partition: int) -> Store:
         """The store of a task; empty when what it held cannot be trusted. Raises Fatal and other EngineErrors."""
         origin = f"{self._changelog_id()}/{partition}/{self._shape}"
-        return DiskStore(self._directory / str(partition), origin, self._application)
+        return DiskStore(self.directory / str(partition), origin, self._application)
 
     def _changelog_id(self) -> str:
         topic = self._cluster.named(changelog_of(self._application))

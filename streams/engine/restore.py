@@ -186,7 +186,7 @@ class Restoration:
                 enable_partition_eof=True,
                 auto_offset_reset="error",
                 fetch_message_max_bytes=4 << 20,
-                queued_max_messages_kbytes=16_384,
+                queued_max_messages_kbytes=4_096,
                 fetch_wait_max_ms=10,  # the end is only known by an answer that holds nothing
             )
         return self._consumer

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def test_format_when_checked_has_no_finding() -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # without mypy's cache it reads every library
 def test_types_when_checked_strictly_have_no_finding() -> None:
     run("mypy")
 
@@ -95,6 +97,19 @@ def test_lock_when_compared_with_pyproject_satisfies_every_requirement() -> None
         str(each) for each in required() if not each.specifier.contains(lock.get(canonicalize_name(each.name), "0"))
     ]
     assert not unmet, "run `make lock`"
+
+
+def test_lock_when_compared_with_the_extras_of_libraries_holds_what_they_need() -> None:
+    lock = pinned()
+    chosen = [(each.name, extra) for each in required() for extra in each.extras]
+    assert chosen
+    missing = [
+        f"{name}[{extra}] needs {need.name}"
+        for name, extra in chosen
+        for need in map(Requirement, requires(name) or ())
+        if need.marker and need.marker.evaluate({"extra": extra}) and canonicalize_name(need.name) not in lock
+    ]
+    assert not missing, "run `make lock`"
 
 
 def test_lock_when_read_has_a_hash_for_every_package() -> None:

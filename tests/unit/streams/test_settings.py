@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from streams.settings import PARTITIONS, Settings, SettingsError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +105,14 @@ def test_cluster_when_the_properties_file_is_bad_names_it(tmp_path, content, say
 def test_cluster_when_the_properties_file_is_missing_names_it(tmp_path):
     with pytest.raises(SettingsError, match=r"GRIDTAPE_KAFKA_CONFIG: .*nowhere cannot be read"):
         Settings.load(kafka="h:1", kafka_config=tmp_path / "nowhere").cluster()
+
+
+def test_operations_page_when_compared_with_the_code_names_every_setting_and_its_default():
+    rows = dict(re.findall(r"(?m)^\| `GRIDTAPE_(\w+)` \| ([^|]*) \|", (ROOT / "docs" / "operations.md").read_text()))
+    fields = Settings.model_fields
+    assert list(rows) == [name.upper() for name in fields]
+    plain = {
+        name: field.default for name, field in fields.items() if isinstance(field.default, str | int | bool | list)
+    }
+    said = {name: ",".join(value) if isinstance(value, list) else str(value).lower() for name, value in plain.items()}
+    assert {name: rows[name.upper()].partition(":")[0].replace("empty", "") for name in said} == said

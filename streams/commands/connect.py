@@ -1,0 +1,137 @@
+"""``gridtape connect``: settings tried out on the real devices, and the wire recorded and played back."""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from connectors import clock
+from connectors.capture.frames import CaptureError, Header, Writer, read
+from connectors.capture.rehearsal import Notebook, Place, apart, configured, rehearse
+from connectors.capture.wire import RECORDED, Player, Recorder, redirected
+from connectors.config import Config, ConfigError, load
+from connectors.config import check as checked
+from connectors.runner import services
+from schemas.base import Quality
+from schemas.devices import DeviceState
+from streams.commands.describe import moment, plain
+from streams.commands.errors import CommandError
+
+_STYLES = {Quality.GOOD: "green", Quality.UNCERTAIN: "yellow", Quality.BAD: "red"}
+_RAW_SHOWN = 16
+_PATIENCE_SECONDS = 30.0  # a playback waits between connections as the connector does, and those waits are drawn anew
+
+
+def check(file: Path, seconds: float, stop: threading.Event, console: Console) -> bool:
+    """Read every point once and show it, with what is wrong; true when nothing is."""
+    config, left_out = apart(load(file))
+    _say(console, "note", "yellow", left_out)
+    found = Notebook()
+    wanted = {(device, point) for device, point, _ in configured(config)}
+    failures = rehearse(config, found, lambda: bool(wanted) and found.has(wanted), seconds, stop)
+    return show(config, found, console, failures)
+
+
+def capture(file: Path, out: Path, seconds: float, stop: threading.Event, console: Console) -> bool:
+    """Run the connectors of ``file`` for ``seconds`` without Kafka and record every byte; true when all went well."""
+    config, left_out = apart(load(file))
+    names = [service.name for service in services(config)]
+    unrecorded = [name for name in names if name not in RECORDED]
+    if unrecorded == names:
+        raise CommandError(f"{file}: {', '.join(names) or 'nothing in it'} cannot be recorded and played back")
+    left_out += [f"{name} is not recorded, because it cannot be played back" for name in unrecorded]
+    header = Header(file=str(file.absolute()), settings=file.read_text(encoding="utf-8"), started=clock.now())
+    try:
+        writer = Writer(out, header)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}") from error
+    recorder = Recorder(writer)
+    found = Notebook()
+    try:
+        failures = rehearse(redirected(config, recorder.place), found, lambda: False, seconds, stop)
+    finally:
+        recorder.close()
+        writer.close()
+    _say(console, "note", "yellow", left_out)
+    _say(console, "problem", "red", [*recorder.problems, *failures])
+    console.print(f"written: {out}, {writer.frames} frames, {sum(found.count.values())} samples")
+    return not recorder.problems and not failures
+
+
+def replay(file: Path, stop: threading.Event, console: Console, *, paced: bool = False) -> bool:
+    """Play a recording to the connectors; true when they said what they had said and every value is good."""
+    try:
+        header, frames = read(file)
+    except CaptureError as error:
+        raise CommandError(str(error)) from error
+    try:
+        config, _ = apart(checked(tomllib.loads(header.settings), Path(header.file)))
+    except (ConfigError, tomllib.TOMLDecodeError) as error:
+        raise CommandError(f"{file}: its settings cannot be used here: {error}") from error
+    player = Player(frames, paced=paced)
+    found = Notebook()
+    longest = _PATIENCE_SECONDS + (frames[-1].at / 1e6 if frames else 0.0)
+    try:
+        there = redirected(config, player.place)
+        failures = rehearse(there, found, lambda: player.finished, longest, stop)
+    finally:
+        player.close()
+    fine = show(there, found, console, failures, ended=True)
+    _say(console, "differs", "red", player.differences)
+    if not player.finished:
+        _say(console, "differs", "red", ["connections were recorded that the connectors have not made"])
+    return fine and player.finished and not player.differences
+
+
+def show(config: Config, found: Notebook, console: Console, failures: list[str], *, ended: bool = False) -> bool:
+    """The table of points, and below it everything that is wrong; true when nothing is.
+
+    ``ended``: a recording has an end, after which no device can be live.
+    """
+    named = {(device, point): unit for device, point, unit in configured(config)}
+    units = named | {place: "" for place in [*found.samples, *found.ticks] if place not in named}
+    table = Table("device", "point", "value", "unit", "quality", "event time", "received", "raw", "why", box=None)
+    fine = True
+    for place, unit in units.items():
+        cells, good = _cells(found, place, unit)
+        table.add_row(*place, *cells)
+        fine &= good
+    console.print(table)
+    wrong = [
+        f"{one.device} is {one.state.value}" + (f": {one.reason}" if one.reason else "")
+        for one in found.devices.values()
+        if one.state is not DeviceState.LIVE and not ended
+    ]
+    wrong += [f"put aside: {source}: {reason}" for source, reason in found.letters]
+    _say(console, "problem", "red", [*wrong, *failures])
+    return fine and not wrong and not failures
+
+
+def _cells(found: Notebook, place: Place, unit: str) -> tuple[list[str | Text], bool]:
+    """Value, unit, quality, times, raw bytes and reason of one point, and whether it is good."""
+    raw = found.raw.get(place, b"")
+    shown = raw[:_RAW_SHOWN].hex(" ") + (" …" if len(raw) > _RAW_SHOWN else "")
+    if (sample := found.samples.get(place)) is not None:
+        value = "" if sample.value is None else f"{sample.value:.15g}"
+        quality = Text(sample.quality.value, _STYLES[sample.quality])
+        times = moment(sample.event_time), moment(sample.receive_time)
+        return [value, sample.unit, quality, *times, shown, plain(sample.reason)], sample.quality is Quality.GOOD
+    if (tick := found.ticks.get(place)) is not None:
+        sides = [("bid", tick.bid), ("ask", tick.ask), ("last", tick.last)]
+        value = ", ".join(f"{side} {price:g}" for side, price in sides if price is not None)
+        priced = tick.mark is not None
+        quality = Text("good", "green") if priced else Text("bad", "red")
+        times = moment(tick.event_time), moment(tick.receive_time)
+        return [value, "", quality, *times, shown, "" if priced else "no price"], priced
+    why = next((gap.detail for gap in found.gaps.values() if gap.key in place), "")
+    return ["", unit, Text("nothing came", "red"), "", "", "", plain(why)], False
+
+
+def _say(console: Console, word: str, style: str, lines: list[str]) -> None:
+    for line in lines:
+        console.print(Text.assemble((word, style), " ", plain(line)))
