@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -162,3 +165,21 @@ def test_replay_when_application_is_unknown_names_those_there_are(day):
         next(verify(day.cluster, [Limits], Span(), 7))
     with pytest.raises(CommandError, match="neither a commit number nor a time"):
         span_of("yesterday", None)
+
+
+def test_command_when_called_tells_by_its_exit_status(day):
+    """In a process of its own, as people call it."""
+    environment = {**os.environ, "GRIDTAPE_KAFKA": day.cluster.bootstrap, "GRIDTAPE_TOPIC_PREFIX": day.cluster.prefix}
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "streams.cli", "replay", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    done = call("limits", "--json", "--to", "2")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["equal"]) == (0, True)
+    assert {task["application"] for task in told["tasks"]} == {"limits"}
+    assert {task["last"] for task in told["tasks"]} <= {1, 2}
+    refused = call("--from", "noon")
+    assert refused.returncode == 1
+    assert "error: 'noon' is neither a commit number nor a time" in refused.stderr
