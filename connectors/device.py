@@ -205,6 +205,12 @@ class DeviceFeed:
             )
         self._hand_over()
 
+    def describe(self, profile: Profile, measured: Mapping[str, Measured]) -> None:
+        """The device has told what it is and measures: from now on it is known as that."""
+        self._measured = measured
+        self._life.describe(profile)
+        self._hand_over()
+
     def state(self, state: State, why: str = "") -> None:
         """How the link stands; a change is written and logged with its reason."""
         self._life.state(state, why)

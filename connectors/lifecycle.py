@@ -88,6 +88,12 @@ class Lifecycle:
         metrics.set_state(self._connector, self.profile.device, state)
         self._write()
 
+    def describe(self, profile: Profile) -> None:
+        """The same device, known better; a change is written."""
+        if profile != self.profile:
+            self.profile = profile
+            self._write()
+
     def taken(self) -> None:
         """A record came from the source, good or bad."""
         self._records += 1

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from decimal import Decimal
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.checks import Measured
-from connectors.fields import Host, Identified, Name, Number, Port, refuse_plaintext, seconds
+from connectors.fields import Host, Identified, Name, Number, Port, Section, refuse_plaintext, seconds
 
 ADDRESSES = 65_536
 """Addresses 0 to 65535 in each of the four tables."""
+
+Address = Annotated[int, Field(strict=True, ge=0, lt=ADDRESSES)]
+"""An address on the wire."""
 
 
 class Framing(enum.StrEnum):
@@ -86,25 +90,43 @@ class Order(enum.StrEnum):
     LITTLE = "little"
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleFactor:
+    """A register with the power of ten (int16) by which other registers' numbers are multiplied."""
+
+    kind: Kind
+    address: int
+
+    @property
+    def end(self) -> int:
+        """The address after it."""
+        return self.address + 1
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.address}"
+
+
 class Register(Measured):
     """One point of the device and where it stands.
 
-    The value is ``raw x scale + offset`` in ``source_unit``, or else ``unit``. ``byte_order`` is the order of the
-    two bytes in a register, ``word_order`` that of the registers in a value. ``bit`` (0 the least significant) picks a
-    bool out of a register; an 8-bit value is the register's low byte, or its high one with ``byte_order = "little"``.
-    ``no_value`` is the raw pattern, as an unsigned number, with which the device says that it has none (SunSpec: 0x8000
-    for int16). ``silence``: seconds without a value after which a gap is recorded.
+    The value is ``raw x scale + offset`` in ``source_unit``, or else ``unit``; with ``scale_factor``, the address of an
+    int16 register of the same kind, ``raw x scale x 10^factor + offset`` with the factor as read in the same poll.
+    ``byte_order`` is the order of the two bytes in a register, ``word_order`` that of the registers in a value. ``bit``
+    (0 the least significant) picks a bool out of a register; an 8-bit value is the register's low byte, or its high one
+    with ``byte_order = "little"``. ``no_value`` is the raw pattern, as an unsigned number, with which the device says
+    that it has none (0x8000, 0xFFFF). ``silence``: seconds without a value after which a gap is recorded.
     """
 
     point: Name
     kind: Kind
-    address: Annotated[int, Field(strict=True, ge=0, lt=ADDRESSES)]
+    address: Address
     type: Type
     bit: Annotated[int, Field(strict=True, ge=0, le=15)] | None = None
     byte_order: Order = Order.BIG
     word_order: Order = Order.BIG
     scale: Number = 1.0
     offset: Number = 0.0
+    scale_factor: Address | None = None
     no_value: Annotated[int, Field(strict=True, ge=0)] | None = None
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
 
@@ -118,10 +140,20 @@ class Register(Measured):
         """The first address after the value."""
         return self.address + self.size
 
+    @property
+    def factor(self) -> ScaleFactor | None:
+        """The register that holds its power of ten, if there is one."""
+        return None if self.scale_factor is None else ScaleFactor(self.kind, self.scale_factor)
+
     @cached_property
-    def exact(self) -> tuple[Decimal, Decimal]:
+    def exact(self) -> tuple[Fraction, Fraction]:
         """Scale and offset as they were written: 0.1 is one tenth, not its nearest binary fraction."""
-        return Decimal(repr(self.scale)), Decimal(repr(self.offset))
+        return Fraction(repr(self.scale)), Fraction(repr(self.offset))
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the raw number is the value."""
+        return (self.scale, self.offset) == (1.0, 0.0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -133,8 +165,8 @@ class Register(Measured):
                 problems.append(f"bit picks a bit out of a register, but a {self.kind} is a bit already: leave bit out")
             if not self.kind.is_bit and self.bit is None:
                 problems.append(f"a bool in a {self.kind} register needs bit: 0 (least significant) to 15")
-            if (self.scale, self.offset) != (1.0, 0.0):
-                problems.append("a bool is 0 or 1: leave scale and offset out")
+            if (self.scale, self.offset, self.scale_factor) != (1.0, 0.0, None):
+                problems.append("a bool is 0 or 1: leave scale, offset and scale_factor out")
         elif self.bit is not None:
             problems.append(f'bit needs type = "bool", not "{self.type}"')
         if self.scale == 0:
@@ -148,13 +180,34 @@ class Register(Measured):
         return self
 
 
+class SunSpec(Section):
+    """A device that describes itself (SunSpec Device Information Model Specification): nothing more is needed.
+
+    ``bases``: the holding registers at which its map may begin, in the order in which they are tried. ``points``: shell
+    patterns of the points that are wanted, as in ``inverter*.W``. ``settings``: also what never changes (ratings)
+    and what can be set. ``silence``: as of a register.
+    """
+
+    bases: Annotated[list[Address], Field(min_length=1)] = Field([40_000, 0, 50_000])
+    points: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(["*"])
+    settings: bool = False
+    silence: Annotated[int, seconds(least=0.1)] = 30_000_000
+
+
+def _section(value: Any) -> Any:
+    """``sunspec = true`` is a section with its defaults."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 class ModbusDevice(Identified):
     """One device (or one unit behind a gateway) and its register map.
 
     ``max_registers`` and ``max_bits`` bound one request (the protocol allows 125 and 2000, many devices less).
     Neighbours are read together when no more than ``max_hole`` unused addresses lie between them. ``retries``: how
     often a request is repeated before the device counts as lost; ``backoff_ceiling``: the longest wait between
-    attempts to reach it again.
+    attempts to reach it again. ``sunspec``: the device tells its registers itself; ``registers`` come on top.
     """
 
     name: Name
@@ -170,7 +223,8 @@ class ModbusDevice(Identified):
     max_hole: Annotated[int, Field(strict=True, ge=0, le=124)] = 8
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
     allow_plaintext: bool = False
-    registers: Annotated[list[Register], Field(min_length=1)]
+    sunspec: Annotated[SunSpec | None, BeforeValidator(_section)] = None
+    registers: list[Register] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -182,6 +236,10 @@ class ModbusDevice(Identified):
             problems.append(f"host: {error}")
         if self.framing is Framing.RTU_OVER_TCP and self.unit_id > 247:
             problems.append(f"unit_id: {self.unit_id} is reserved on a serial line; expected 0 to 247")
+        if not self.registers and self.sunspec is None:
+            problems.append(
+                "registers: there is none; describe at least one, or set sunspec = true if the device has it"
+            )
         counts = Counter(register.point for register in self.registers)
         for point in (point for point, count in counts.items() if count > 1):
             places = " and ".join(f"registers[{i}]" for i, r in enumerate(self.registers) if r.point == point)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from connectors.device import DeviceFeed
 from connectors.fleet import Fleet, Run
-from connectors.lifecycle import Profile, profile_of
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.poller import Poller
+from connectors.modbus.profile import profile
 from connectors.outlet import Outlet
 
 
@@ -36,11 +36,5 @@ class ModbusConnector:
 
     def _make(self, device: ModbusDevice, stop: threading.Event) -> tuple[DeviceFeed, Run]:
         measured = {each.point: each for each in device.registers}
-        feed = DeviceFeed(self._outlet, self.name, profile(device), measured=measured)
+        feed = DeviceFeed(self._outlet, self.name, profile(device, device.registers), measured=measured)
         return feed, Poller(device, feed, stop).run
-
-
-def profile(device: ModbusDevice) -> Profile:
-    """What is told of a device beside its samples."""
-    points = ((one.point, one.unit, one.range) for one in device.registers)
-    return profile_of(device.name, f"modbus-{device.framing}", device, points)

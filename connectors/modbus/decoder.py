@@ -17,6 +17,8 @@ from schemas.base import Quality
 
 LARGEST = 1e18
 """The largest magnitude that ``schemas.base.Value`` takes."""
+LARGEST_EXPONENT = 10
+"""Of a scale factor."""
 _FLOATS = {Type.FLOAT16: ">e", Type.FLOAT32: ">f", Type.FLOAT64: ">d"}
 
 
@@ -33,11 +35,22 @@ def bad(reason: str) -> Reading:
     return Reading(None, Quality.BAD, reason)
 
 
-def decode(register: Register, answer: Sequence[int] | Sequence[bool]) -> Reading:
+def exponent(words: Sequence[int]) -> int | str:
+    """The power of ten in a scale factor's one word, or why it is none (SunSpec: int16, -10 to 10)."""
+    (word,) = words
+    power = word - 0x10000 if word >= 0x8000 else word
+    if abs(power) <= LARGEST_EXPONENT:
+        return power
+    said = "says that it has no value" if word == 0x8000 else f"holds {power}; expected -10 to 10"
+    return f"the register of the scale factor {said}"
+
+
+def decode(register: Register, answer: Sequence[int] | Sequence[bool], power: int = 0) -> Reading:
     """The value that ``answer`` holds: exactly the register's own words (each 0 to 65535), or its one bit.
 
-    NaN, infinity, ``no_value`` and what no float64 within ±1e18 can hold are bad; a 64-bit integer that a float64
-    can only round is uncertain, as is a value outside the range. Raises ValueError when ``answer`` has another length.
+    ``power``: of ten, from its scale factor. NaN, infinity, ``no_value`` and what no float64 within ±1e18 can hold are
+    bad; a 64-bit integer that a float64 can only round is uncertain, as is a value outside the range. Raises ValueError
+    when ``answer`` has another length.
     """
     if len(answer) != register.size:
         raise ValueError(f"{register.point} needs {register.size} words or bits, but {len(answer)} were given")
@@ -47,8 +60,8 @@ def decode(register: Register, answer: Sequence[int] | Sequence[bool]) -> Readin
     if register.no_value is not None and pattern == register.no_value:
         return bad(f"the device says that it has no value (raw {pattern:#x})")
     if register.type.is_float:
-        return _scaled_float(register, pattern)
-    return _scaled_integer(register, pattern)
+        return _scaled_float(register, pattern, power)
+    return _scaled_integer(register, pattern, power)
 
 
 def _pattern(register: Register, words: Sequence[int]) -> int:
@@ -62,11 +75,17 @@ def _pattern(register: Register, words: Sequence[int]) -> int:
     return whole & ((1 << register.type.bits) - 1)
 
 
-def _scaled_integer(register: Register, pattern: int) -> Reading:
+def _scaled(register: Register, number: Fraction, power: int) -> Fraction:
+    scale, offset = register.exact
+    return number * scale * Fraction(10) ** power + offset
+
+
+def _scaled_integer(register: Register, pattern: int, power: int) -> Reading:
     bits = register.type.bits
     number = pattern - (1 << bits) if register.type.is_signed and pattern >> (bits - 1) else pattern
-    scale, offset = register.exact
-    exact = Fraction(number) * Fraction(scale) + Fraction(offset)
+    if not power and register.is_plain and abs(number) < 2**53:
+        return _reading(float(number))
+    exact = _scaled(register, Fraction(number), power)
     if abs(exact) > LARGEST:
         return bad(f"raw {number} is beyond what is recorded (±1e18)")
     value = float(exact)
@@ -76,16 +95,12 @@ def _scaled_integer(register: Register, pattern: int) -> Reading:
     return _reading(value)
 
 
-def _scaled_float(register: Register, pattern: int) -> Reading:
+def _scaled_float(register: Register, pattern: int, power: int) -> Reading:
     layout = _FLOATS[register.type]
     (number,) = struct.unpack(layout, pattern.to_bytes(struct.calcsize(layout), "big"))
     if not math.isfinite(number):
         return bad(f"the register holds {number}")
-    if (register.scale, register.offset) == (1.0, 0.0):
-        exact = Fraction(number)
-    else:
-        scale, offset = register.exact
-        exact = Fraction(number) * Fraction(scale) + Fraction(offset)
+    exact = _scaled(register, Fraction(number), power)
     if abs(exact) > LARGEST:
         return bad(f"raw {number:g} is beyond what is recorded (±1e18)")
     return _reading(float(exact))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from prometheus_client import Counter, Histogram
@@ -18,11 +19,12 @@ from connectors import clock
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed
 from connectors.metrics import State
-from connectors.modbus.config import ModbusDevice, Register
-from connectors.modbus.decoder import Reading, bad, decode
+from connectors.modbus.config import ModbusDevice, Register, ScaleFactor
+from connectors.modbus.decoder import Reading, bad, decode, exponent
 from connectors.modbus.plan import Request, plan
+from connectors.modbus.profile import profile
+from connectors.modbus.sunspec.discovery import discover
 from connectors.modbus.transport import Link, Lost, Refused, Unreachable
-from connectors.outlet import Raw
 
 LATENESS = Histogram("gridtape_modbus_poll_lateness_seconds", "How long after its due time a poll began.", ["device"])
 MISSED = Counter(
@@ -39,7 +41,14 @@ class Poller:
         self._feed = feed
         self._link = Link(device)
         self._backoff = Backoff(stop, first=0.5, ceiling=device.backoff_ceiling / 1e6)
-        self._plan = plan(device)
+        self._registers: Sequence[Register] = device.registers
+        # Points that SunSpec leaves to the device: none is recorded before it has had a value for the first time.
+        self._dormant: frozenset[str] = frozenset()
+        self._awake: set[str] = set()
+        self._connection = 0  # the one on which the device told its registers
+        self._plan = plan(device, self._registers)
+        self._factors: dict[ScaleFactor, int | str] = {}
+        self._later: list[tuple[Register, Sequence[int], int]] = []
         # Requests that got no answer, with the loop time from which they may be asked again and the wait after that.
         self._suspects: dict[Request, tuple[float, float]] = {}
 
@@ -51,17 +60,39 @@ class Poller:
         try:
             while True:
                 try:
+                    # The device may be another one by now: what was learned of its registers is learned anew.
+                    await self._learn()
                     await self._keep_pace()
                 except Lost as loss:
                     self._link.close()
                     self._feed.disconnected(str(loss))
                     self._feed.state(State.DOWN, str(loss))
                 await asyncio.sleep(self._backoff.next_delay())
-                # The device may be another one by now: what was learned about its registers is learned anew.
-                self._plan = plan(self._device)
                 self._suspects = {request: (0.0, wait) for request, (_, wait) in self._suspects.items()}
         finally:
             self._link.close()
+
+    async def _learn(self) -> None:
+        """What is to be read. Raises Lost."""
+        if self._device.sunspec is not None:
+            found, self._connection = await discover(self._link, self._device, self._device.sunspec)
+            configured = {register.point for register in self._device.registers}
+            told = [register for register in found.registers if register.point not in configured]
+            self._registers = [*self._device.registers, *told]
+            self._dormant = found.optional - configured
+            for register in told:
+                if register.point not in self._dormant:
+                    self._feed.watch(register.point, register.silence)
+            measured = {register.point: register for register in self._registers}
+            self._feed.describe(profile(self._device, self._registers, found.nameplate), measured)
+        self._plan = plan(self._device, self._registers)
+
+    async def _read(self, request: Request) -> list[int] | list[bool]:
+        """As the link. Raises Lost also when what answers may be another device than the one that told its map."""
+        answer = await self._link.read(request)
+        if self._device.sunspec is not None and self._link.connections != self._connection:
+            raise Lost(f"the connection to {self._device.name} was made anew: what stands there is asked again")
+        return answer
 
     async def _keep_pace(self) -> None:
         """Poll at fixed times, start + n x interval: a slow poll leaves polls out and does not shift the others."""
@@ -72,8 +103,10 @@ class Poller:
             LATENESS.labels(self._device.name).observe(max(0.0, loop.time() - due))
             if self._feed.full:
                 # What is read now could be kept nowhere: the device is left alone, and what is missed is counted.
-                self._feed.left_out(register.point for register in self._device.registers)
+                self._feed.left_out(r.point for r in self._registers if not self._asleep(r))
             else:
+                if self._device.sunspec is not None and not self._link.connected:
+                    await self._learn()
                 await self._poll()
             self._backoff.reset()
             self._feed.check_silence()
@@ -93,10 +126,12 @@ class Poller:
         unanswered: list[tuple[Request, str]] = []
         in_a_row = answered = 0
         problem = ""
+        self._factors.clear()
+        self._later.clear()
         while waiting:
             request = waiting.popleft()
             try:
-                self._hand_over(request, await self._link.read(request))
+                self._hand_over(request, await self._read(request))
             except Refused as refusal:
                 pieces = self._split(request) if refusal.may_be_one_register else ()
                 waiting.extendleft(reversed(pieces))
@@ -118,6 +153,8 @@ class Poller:
             in_a_row = 0
         for request, problem in unanswered:
             self._hand_over_bad(request, problem)
+        for register, words, taken in self._later:
+            self._hand_over_scaled(register, words, taken)
         if problem or self._suspects:
             self._feed.state(State.DEGRADED, problem)
         else:
@@ -131,20 +168,46 @@ class Poller:
     def _split(self, request: Request) -> tuple[Request, ...]:
         """Two smaller requests instead of one, also in the polls to come; empty when it holds one point."""
         if pieces := request.halves():
-            place = self._plan.index(request)
+            place = next(place for place, each in enumerate(self._plan) if each is request)
             self._plan[place : place + 1] = pieces
         return pieces
 
     def _hand_over(self, request: Request, answer: list[int] | list[bool]) -> None:
         taken = clock.now()
-        for register, part in request.slices():
-            self._sample(register, decode(register, answer[part]), taken, partial(_raw, answer[part]))
+        for factor in request.factors:
+            self._factors[factor] = exponent(answer[request.place(factor)])
+        for register in request.registers:
+            words = answer[request.place(register)]
+            if register.factor is None:
+                self._sample(register, decode(register, words), taken, words)
+            elif register.factor in request.factors:
+                self._hand_over_scaled(register, words, taken)
+            else:
+                self._later.append((register, words, taken))
+
+    def _hand_over_scaled(self, register: Register, words: Sequence[int], taken: int) -> None:
+        """A value whose scale factor has been read by now, if it could be."""
+        power = self._factors.get(register.factor, "it got no answer") if register.factor else 0
+        if isinstance(power, int):
+            reading = decode(register, words, power)
+        else:
+            reading = bad(f"no scale factor from {register.factor}: {power}")
+        self._sample(register, reading, taken, words)
 
     def _hand_over_bad(self, request: Request, reason: str) -> None:
+        self._factors.update(dict.fromkeys(request.factors, reason))
         for register in request.registers:
             self._sample(register, bad(reason), clock.now())
 
-    def _sample(self, register: Register, reading: Reading, taken: int, raw: Raw = bytes) -> None:
+    def _asleep(self, register: Register) -> bool:
+        return register.point in self._dormant and register.point not in self._awake
+
+    def _sample(self, register: Register, reading: Reading, taken: int, words: Sequence[int] = ()) -> None:
+        if self._asleep(register):
+            if reading.value is None:
+                return
+            self._awake.add(register.point)
+            self._feed.watch(register.point, register.silence)
         self._feed.sample(
             register.point,
             reading.value,
@@ -153,10 +216,10 @@ class Poller:
             reason=reading.reason,
             event_time=taken,
             receive_time=taken,
-            raw=raw,
+            raw=partial(_raw, words),
         )
 
 
-def _raw(answer: list[int] | list[bool]) -> bytes:
+def _raw(words: Sequence[int]) -> bytes:
     """As on the wire: two bytes per register; a bit of a bit table as one byte."""
-    return b"".join(bytes([part]) if isinstance(part, bool) else part.to_bytes(2, "big") for part in answer)
+    return b"".join(bytes([word]) if isinstance(word, bool) else word.to_bytes(2, "big") for word in words)

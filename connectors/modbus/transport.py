@@ -54,6 +54,13 @@ class Link:
         self._timeout = device.timeout / 1e6
         self._client: AsyncModbusTcpClient | None = None
         self._quiet_until = 0.0
+        self.connections = 0
+        """How many were made so far."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the next read needs no new connection."""
+        return self._client is not None and bool(self._client.connected)
 
     async def read(self, request: Request) -> list[int] | list[bool]:
         """The ``count`` registers (0 to 65535) or bits that were asked for.
@@ -125,7 +132,7 @@ class Link:
         return answer
 
     async def _connected(self) -> AsyncModbusTcpClient:
-        if self._client is not None and self._client.connected:
+        if self._client is not None and self.connected:
             return self._client
         self.close()
         loop = asyncio.get_running_loop()
@@ -151,6 +158,7 @@ class Link:
                 f"cannot connect to {self._address} within {self._timeout:g} s; is it on, is the port right?"
             )
         self._client = client
+        self.connections += 1
         return client
 
     def _lose(self) -> None:

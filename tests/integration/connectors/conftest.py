@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from connectors.connector import Connector
 from connectors.publisher import Publisher
 from schemas import topics
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
 from streams.engine.cluster import Cluster
@@ -29,15 +31,19 @@ Running = Callable[..., AbstractContextManager[None]]
 Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 
 
+_READ: tuple[topics.Topic[Any], ...] = (topics.telemetry, topics.gaps, topics.dead_letters, topics.devices)
+
+
 class Tape:
     """Reads what reaches Kafka, and waits for what a test expects."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._decode = {cluster.named(t.name): t.decode for t in (topics.telemetry, topics.gaps, topics.dead_letters)}
+        self._decode = {cluster.named(t.name): t.decode for t in _READ}
         self._consumer = cluster.reader("tape")
         self._consumer.subscribe(list(self._decode))
         self.records: list[Telemetry | Gap | DeadLetter] = []
         self.ids: list[str] = []
+        self.devices: list[Device] = []
 
     def close(self) -> None:
         self._consumer.close()
@@ -45,7 +51,11 @@ class Tape:
     def read(self, seconds: float = 0.1) -> None:
         for message in self._consumer.consume(500, seconds):
             assert message.error() is None, message.error()
-            self.records.append(self._decode[message.topic()](message.value()))
+            record = self._decode[message.topic()](message.value())
+            if isinstance(record, Device):
+                self.devices.append(record)
+                continue
+            self.records.append(record)
             self.ids.append(dict(message.headers())["ce_id"].decode())
 
     def samples(self, point: str, device: str | None = None) -> list[Telemetry]:

@@ -2,104 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from pymodbus import FramerType
-from pymodbus.framer import FramerRTU
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
+from pymodbus.simulator import DataType, SimData
 
-from connectors.modbus.config import ModbusDevice
 from connectors.modbus.connector import ModbusConnector
 from connectors.modbus.simulator import simulate
 from schemas.base import Quality
-
-
-def register(point: str, address: int, type_: str = "uint16", **fields):
-    return {"point": point, "kind": "holding", "address": address, "type": type_, "unit": "1", **fields}
-
-
-def device(name: str, port: int, registers: list[dict], **fields) -> ModbusDevice:
-    settings = {"poll_interval": 0.1, "timeout": 0.3, "backoff_ceiling": 0.5, "retries": 0}
-    return ModbusDevice.model_validate(
-        {"name": name, "host": "127.0.0.1", "port": port, "registers": registers, **settings, **fields}
-    )
-
-
-@contextmanager
-def server(port: int, holding: list[SimData], framer: FramerType = FramerType.SOCKET) -> Iterator[None]:
-    """pymodbus' server with these holding registers."""
-    stop, ready = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        bits = [SimData(0, datatype=DataType.BITS, values=[True, False] * 8)]
-        inputs = [SimData(0, datatype=DataType.REGISTERS, values=[0])]
-        modbus = ModbusTcpServer(
-            SimDevice(1, simdata=(bits, bits, holding, inputs)), framer=framer, address=("127.0.0.1", port)
-        )
-        assert await modbus.listen()
-        ready.set()
-        while not stop.is_set():  # noqa: ASYNC110 - a threading.Event cannot be awaited
-            await asyncio.sleep(0.02)
-        await modbus.shutdown()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-@contextmanager
-def hostile(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> Iterator[int]:
-    """A TCP server that gives each frame it receives, and the means to answer it whenever it likes, to ``answer``."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    clients: list[socket.socket] = []
-
-    def serve(client: socket.socket) -> None:
-        def send(frame: bytes) -> None:
-            with suppress(OSError):  # the other side has hung up: that is what it should do
-                client.sendall(frame)
-
-        while True:
-            try:
-                frame = client.recv(300)
-            except OSError:
-                return
-            if not frame:
-                return
-            answer(frame, send)
-
-    def accept() -> None:
-        while True:
-            try:
-                client, _address = listener.accept()
-            except OSError:
-                return
-            clients.append(client)
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.close()
-        for client in clients:
-            client.close()
-
-
-def rtu(frame: bytes) -> bytes:
-    return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")
+from tests.integration.connectors.modbus.counterparts import device, hostile, register, rtu, server
 
 
 def test_connector_when_the_plant_simulator_runs_reads_every_point_in_its_unit(tape, running, free_port):

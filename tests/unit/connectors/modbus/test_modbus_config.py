@@ -33,7 +33,7 @@ def test_config_when_complete_has_working_defaults():
         ({"kind": "coil"}, 'type must be "bool"'),
         ({"kind": "coil", "type": "bool", "bit": 3}, "is a bit already"),
         ({"bit": 3}, 'bit needs type = "bool"'),
-        ({"type": "bool", "bit": 0, "scale": 2.0}, "leave scale and offset out"),
+        ({"type": "bool", "bit": 0, "scale": 2.0}, "leave scale, offset and scale_factor out"),
         ({"scale": 0}, "scale 0"),
         ({"scale": float("nan")}, "registers.0.scale"),
         ({"address": 65_535, "type": "float32"}, "the last address is 65535"),
@@ -60,7 +60,9 @@ def test_register_when_it_cannot_be_meant_is_refused_with_the_reason(fields, sai
         ({"max_bits": 2001}, "less than or equal to 2000"),
         ({"poll_interval": 0}, "0.05 to 86400 seconds"),
         ({"framing": "rtu-over-tcp", "unit_id": 250}, "0 to 247"),
-        ({"registers": []}, "at least 1 item"),
+        ({"registers": []}, "set sunspec = true"),
+        ({"sunspec": {"points": []}}, "at least 1 item"),
+        ({"sunspec": {"bases": [65_536]}}, "less than 65536"),
     ],
 )
 def test_device_when_it_cannot_be_meant_is_refused_with_the_reason(fields, said):
@@ -69,6 +71,13 @@ def test_device_when_it_cannot_be_meant_is_refused_with_the_reason(fields, said)
 
 def test_device_when_plaintext_is_meant_is_taken():
     assert ModbusDevice.model_validate(device(host="10.1.2.3", allow_plaintext=True)).host == "10.1.2.3"
+
+
+def test_device_when_it_describes_itself_needs_no_registers():
+    loaded = ModbusDevice.model_validate(device(registers=[], sunspec=True))
+    assert loaded.sunspec is not None
+    assert loaded.sunspec.bases == [40_000, 0, 50_000]
+    assert ModbusDevice.model_validate(device(sunspec=False)).sunspec is None
 
 
 def test_device_when_several_things_are_wrong_names_all_of_them():

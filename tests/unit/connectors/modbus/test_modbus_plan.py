@@ -32,6 +32,7 @@ def devices(draw):
             "address": address,
             "type": "bool" if kind in ("coil", "discrete") else type_,
             "unit": "1",
+            "scale_factor": None if kind in ("coil", "discrete") else draw(st.none() | st.integers(0, 400)),
         }
         for i, (kind, address, type_) in enumerate(places)
     ]
@@ -49,22 +50,24 @@ def devices(draw):
 
 @given(devices())
 def test_plan_when_any_register_map_reads_each_point_exactly_once_and_whole(device):
-    requests = plan(device)
+    requests = plan(device, device.registers)
     points = [register.point for request in requests for register in request.registers]
     assert sorted(points) == sorted(register.point for register in device.registers)
+    factors = [(factor.kind, factor.address) for request in requests for factor in request.factors]
+    assert sorted(factors) == sorted({(r.kind, r.scale_factor) for r in device.registers if r.scale_factor is not None})
     for request in requests:
         answer = list(range(request.address, request.address + request.count))
-        for register, part in request.slices():
+        for register in request.registers:
             assert register.kind is request.kind
-            assert answer[part] == list(range(register.address, register.end))
+            assert answer[request.place(register)] == list(range(register.address, register.end))
 
 
 @given(devices())
 def test_plan_when_any_register_map_stays_within_what_the_device_allows(device):
-    for request in plan(device):
+    for request in plan(device, device.registers):
         assert 1 <= request.count <= (device.max_bits if request.kind.is_bit else device.max_registers)
         assert request.address + request.count <= 65_536
-        used = {address for register in request.registers for address in range(register.address, register.end)}
+        used = {address for part in request.parts for address in range(part.address, part.end)}
         hole = 0
         for address in range(request.address, request.address + request.count):
             hole = 0 if address in used else hole + 1
@@ -73,30 +76,30 @@ def test_plan_when_any_register_map_stays_within_what_the_device_allows(device):
 
 @given(devices())
 def test_plan_when_two_requests_could_be_one_joins_them(device):
-    requests = plan(device)
+    requests = plan(device, device.registers)
     for first, second in pairwise(requests):
         if first.kind is second.kind:
             limit = device.max_bits if first.kind.is_bit else device.max_registers
             hole = second.address - (first.address + first.count)
-            together = max(second.registers[0].end, first.address + first.count) - first.address
+            together = max(second.parts[0].end, first.address + first.count) - first.address
             assert hole > device.max_hole or together > limit
 
 
 @given(devices())
 def test_halves_when_taken_down_to_the_end_name_every_point_alone(device):
-    waiting, alone = plan(device), []
+    waiting, alone = plan(device, device.registers), []
     while waiting:
         request = waiting.pop()
         parts = request.halves()
-        assert parts or len(request.registers) == 1
+        assert parts or len(request.parts) == 1
         waiting.extend(parts)
-        alone += [request.registers[0].point] if not parts else []
+        alone += [] if parts else [register.point for register in request.registers]
     assert sorted(alone) == sorted(register.point for register in device.registers)
 
 
 @given(devices())
 def test_halves_when_taken_hold_the_same_points_and_read_no_more(device):
-    for request in plan(device):
-        if parts := request.halves():
-            assert tuple(r for part in parts for r in part.registers) == request.registers
-            assert all(part.count <= request.count for part in parts)
+    for request in plan(device, device.registers):
+        if halves := request.halves():
+            assert tuple(part for half in halves for part in half.parts) == request.parts
+            assert all(half.count <= request.count for half in halves)

@@ -1,0 +1,108 @@
+"""The other side of the Modbus tests: pymodbus' server, and hosts that answer whatever a test likes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from pymodbus import FramerType
+from pymodbus.constants import ExcCodes
+from pymodbus.framer import FramerRTU
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from connectors.modbus.config import ModbusDevice
+
+
+def register(point: str, address: int, type_: str = "uint16", **fields):
+    return {"point": point, "kind": "holding", "address": address, "type": type_, "unit": "1", **fields}
+
+
+def device(name: str, port: int, registers: list[dict], **fields) -> ModbusDevice:
+    settings = {"poll_interval": 0.1, "timeout": 0.3, "backoff_ceiling": 0.5, "retries": 0}
+    return ModbusDevice.model_validate(
+        {"name": name, "host": "127.0.0.1", "port": port, "registers": registers, **settings, **fields}
+    )
+
+
+@contextmanager
+def server(
+    port: int, holding: list[SimData], framer: FramerType = FramerType.SOCKET, live: list[int] | None = None
+) -> Iterator[None]:
+    """pymodbus' server with these holding registers; what is in ``live`` later is what they hold then."""
+    stop, ready = threading.Event(), threading.Event()
+
+    async def refresh(
+        function: int, _start: int, _address: int, _count: int, registers: list[int], _set: object
+    ) -> ExcCodes | None:
+        if function == 3 and live is not None:
+            registers[: len(live)] = live
+        return None
+
+    async def serve() -> None:
+        bits = [SimData(0, datatype=DataType.BITS, values=[True, False] * 8)]
+        inputs = [SimData(0, datatype=DataType.REGISTERS, values=[0])]
+        modbus = ModbusTcpServer(
+            SimDevice(1, simdata=(bits, bits, holding, inputs), action=refresh),
+            framer=framer,
+            address=("127.0.0.1", port),
+        )
+        assert await modbus.listen()
+        ready.set()
+        while not stop.is_set():  # noqa: ASYNC110 - a threading.Event cannot be awaited
+            await asyncio.sleep(0.02)
+        await modbus.shutdown()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def hostile(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> Iterator[int]:
+    """A TCP server that gives each frame it receives, and the means to answer it whenever it likes, to ``answer``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    clients: list[socket.socket] = []
+
+    def serve(client: socket.socket) -> None:
+        def send(frame: bytes) -> None:
+            with suppress(OSError):  # the other side has hung up: that is what it should do
+                client.sendall(frame)
+
+        while True:
+            try:
+                frame = client.recv(300)
+            except OSError:
+                return
+            if not frame:
+                return
+            answer(frame, send)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _address = listener.accept()
+            except OSError:
+                return
+            clients.append(client)
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+        for client in clients:
+            client.close()
+
+
+def rtu(frame: bytes) -> bytes:
+    return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")

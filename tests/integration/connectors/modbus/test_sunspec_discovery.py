@@ -1,0 +1,129 @@
+"""SunSpec devices made by the SunSpec Alliance's own library, served by pymodbus, read without a word of settings."""
+
+from __future__ import annotations
+
+import pytest
+from pymodbus.simulator import DataType, SimData
+from sunspec2 import device as sunspec
+
+from connectors.modbus.connector import ModbusConnector
+from schemas.base import Quality
+from schemas.telemetry import Telemetry
+from tests.integration.connectors.modbus.counterparts import device, register, server
+from tests.sunspec_device import filled, image, values, words
+
+
+def held(base: int, registers: list[int]) -> list[SimData]:
+    return [SimData(base, datatype=DataType.REGISTERS, values=registers)]
+
+
+def inverter(**points) -> sunspec.Model:
+    """A three-phase inverter in which only ``points`` have values."""
+    return sunspec.Model(model_id=103, data={"W_SF": 1, "A_SF": -2, "V_SF": -1, "WH_SF": 0, **points})
+
+
+def test_discovery_when_a_device_has_several_models_reads_every_point_as_the_library_does(tape, running, free_port):
+    common = sunspec.Model(model_id=1, data={"Mn": "Acme", "Md": "Sun 10", "SN": "0815"})
+    models = [filled(103), filled(203), filled(160, repeats=3), filled(802), filled(103, seed=2)]
+    vendor = [64_900, 3, 7, 7, 7]
+    registers = [0x5375, 0x6E53, *words(common), *vendor, *image(*models)[2:]]
+    plant = device("roof", free_port, [], sunspec=True, timeout=2)
+    expected = {
+        name: value
+        for model, prefix in zip(models, ("", "", "", "", "inverter_three_phase@2"), strict=True)
+        for name, definition, value in values(model, prefix)
+        if "W" not in definition.get("access", "R") and definition.get("static") != "S"
+    }
+    with server(free_port, held(40_000, registers)), running(lambda p: ModbusConnector([plant], p)):
+        tape.until(lambda: all(tape.samples(name) for name in expected), "every point of every model")
+    for name, value in expected.items():
+        first = tape.samples(name)[0]
+        assert (first.quality, first.value) == (Quality.GOOD, pytest.approx(value, rel=1e-9)), name
+    assert {sample.point for sample in tape.records if isinstance(sample, Telemetry)} == set(expected)
+    units = {name: tape.samples(name)[0].unit for name in ("inverter_three_phase.W", "battery.SoC", "ac_meter_abcn.A")}
+    assert units == {"inverter_three_phase.W": "W", "battery.SoC": "%", "ac_meter_abcn.A": "A"}
+    tape.until(lambda: tape.devices and tape.devices[-1].asset, "what the device says of itself")
+    assert tape.devices[-1].asset == "Acme Sun 10 0815"
+    assert {point.point for point in tape.devices[-1].points} == set(expected)
+
+
+@pytest.mark.parametrize("base", [0, 50_000, 1_234])
+def test_discovery_when_the_map_begins_elsewhere_finds_it(tape, running, free_port, base):
+    plant = device("roof", free_port, [], sunspec={"bases": [40_000, 0, 50_000, 1_234]})
+    with (
+        server(free_port, held(base, image(inverter(W=1234)))),
+        running(lambda p: ModbusConnector([plant], p)),
+    ):
+        tape.until(lambda: tape.samples("inverter_three_phase.W"), "a sample")
+    assert tape.samples("inverter_three_phase.W")[0].value == 12_340
+
+
+def test_discovery_when_there_is_no_map_says_where_it_looked_and_what_to_do(tape, running, free_port):
+    plain = device("plain", free_port, [register("x", 0)], sunspec=True)
+    with server(free_port, held(0, [7] * 10)), running(lambda p: ModbusConnector([plain], p)):
+        tape.until(lambda: any("SunS" in told.reason for told in tape.devices), "the reason in the device's status")
+    reason = next(told.reason for told in tape.devices if "SunS" in told.reason)
+    assert all(word in reason for word in ("40000: the device refused", "0: 0007 0007", "sunspec.bases"))
+    assert not tape.samples("x")
+
+
+def test_points_when_the_scale_factor_moves_follow_it_and_without_one_are_bad(tape, running, free_port):
+    live = image(inverter(W=50, W_SF=2))
+    plant = device("roof", free_port, [], sunspec={"points": ["*.W"]})
+    with server(free_port, held(40_000, list(live)), live=live), running(lambda p: ModbusConnector([plant], p)):
+        tape.until(lambda: tape.samples("inverter_three_phase.W"), "a sample")
+        live[:] = image(inverter(W=50, W_SF=-1))
+        tape.until(lambda: tape.samples("inverter_three_phase.W")[-1].value == 5, "the value with the new scale factor")
+        live[:] = image(inverter(W=50, W_SF=None))
+        tape.until(lambda: tape.samples("inverter_three_phase.W")[-1].quality is Quality.BAD, "a bad sample")
+    assert {sample.value for sample in tape.samples("inverter_three_phase.W")} == {5000, 5, None}
+    assert "scale factor" in tape.samples("inverter_three_phase.W")[-1].reason
+
+
+def test_points_when_optional_appear_with_their_first_value_and_are_bad_when_it_goes(tape, running, free_port):
+    night = image(inverter(W=0, DCW=None))
+    day = image(inverter(W=10, DCW=110, DCW_SF=0))
+    live = list(night)
+    plant = device("roof", free_port, [], sunspec={"points": ["*.W", "*.DCW"]})
+    with server(free_port, held(40_000, list(night)), live=live), running(lambda p: ModbusConnector([plant], p)):
+        tape.until(lambda: len(tape.samples("inverter_three_phase.W")) >= 3, "three polls by night")
+        assert not tape.samples("inverter_three_phase.DCW")
+        live[:] = day
+        tape.until(lambda: tape.samples("inverter_three_phase.DCW"), "a value by day")
+        live[:] = night
+        tape.until(lambda: tape.samples("inverter_three_phase.DCW")[-1].quality is Quality.BAD, "no value any more")
+    assert tape.samples("inverter_three_phase.DCW")[0].value == 110
+    assert tape.samples("inverter_three_phase.DCW")[-1].value is None
+
+
+def test_discovery_when_the_device_comes_back_as_another_reads_the_other(tape, running, free_port):
+    plant = device("roof", free_port, [], sunspec=True)
+    with running(lambda p: ModbusConnector([plant], p)):
+        with server(free_port, held(40_000, image(inverter(W=1)))):
+            tape.until(lambda: tape.samples("inverter_three_phase.W"), "the inverter")
+        with server(free_port, held(40_000, image(filled(203)))):
+            tape.until(lambda: tape.samples("ac_meter_abcn.W"), "the meter that stands there now")
+        before = len(tape.samples("inverter_three_phase.W"))
+        tape.read()
+    assert len(tape.samples("inverter_three_phase.W")) == before
+
+
+def test_discovery_when_the_map_is_broken_says_how(tape, running, free_port):
+    endless = [0x5375, 0x6E53, *([64_900, 0] * 300)]
+    too_long = [0x5375, 0x6E53, 103, 60_000]
+    cut = [0x5375, 0x6E53, *words(inverter(W=1))]
+    for name, registers in {"endless": endless, "too-long": too_long}.items():
+        with (
+            server(free_port, held(40_000, registers)),
+            running(lambda p, name=name: ModbusConnector([device(name, free_port, [], sunspec=True)], p)),
+        ):
+            tape.until(
+                lambda name=name: any(told.device == name and "broken" in told.reason for told in tape.devices),
+                f"{name}: given up",
+            )
+    with (
+        server(free_port, held(40_000, cut)),
+        running(lambda p: ModbusConnector([device("cut", free_port, [], sunspec=True)], p)),
+    ):
+        tape.until(lambda: tape.samples("inverter_three_phase.W", "cut"), "what stands before the missing end mark")
+    assert not tape.samples("inverter_three_phase.W", "endless")
