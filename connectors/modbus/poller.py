@@ -33,6 +33,10 @@ MISSED = Counter(
 _ENOUGH = 3  # requests without answer, one after the other, that mean the device and not the request
 
 
+class _Renewed(Unreachable):
+    """The connection of before is gone."""
+
+
 class Poller:
     """Reads every register of ``device`` once per poll interval, for ever; ``run`` ends by cancellation only."""
 
@@ -91,7 +95,7 @@ class Poller:
         """As the link. Raises Lost also when what answers may be another device than the one that told its map."""
         answer = await self._link.read(request)
         if self._device.sunspec is not None and self._link.connections != self._connection:
-            raise Lost(f"the connection to {self._device.name} was made anew: what stands there is asked again")
+            raise _Renewed(f"the connection to {self._device.name} was made anew: what stands there is asked again")
         return answer
 
     async def _keep_pace(self) -> None:
