@@ -11,10 +11,10 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint faults simulate bench docs contracts lock clean
+.PHONY: help install demo test lint faults simulate bench bench-engine docs contracts lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## install everything into .venv (once; at once when it is there)
 
@@ -36,8 +36,11 @@ faults: $(STAMP)  ## break broker, network and workers for 10 minutes, then prov
 simulate: $(STAMP)  ## run the engine through 10,000 seeded schedules of a simulated broker; ARGS="--seed 7" shows one
 	@$(BIN)/python -m tests.simulator $(ARGS)
 
-bench: $(STAMP)  ## measure throughput and latency of the engine on the local Kafka
-	@$(BIN)/python tests/performance/bench_positions.py $(ARGS)
+bench: $(STAMP)  ## measure throughput, latency, restore and memory of the engine on the local Kafka
+	@$(BIN)/python -m tests.performance.bench_engine --only gridtape --ticks 2000000 $(ARGS)
+
+bench-engine: $(STAMP)  ## the same beside Kafka Streams, Quix Streams and Faust (15 minutes); writes docs/benchmarks.md
+	@$(BIN)/python -m tests.performance.bench_engine --out docs/benchmarks $(ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"

@@ -12,6 +12,12 @@ from streams.engine.bounded import Bounded
 from streams.engine.outside import Clock, Helper, SystemClock
 
 Config = dict[str, Any]
+BULK: Config = {
+    "fetch_message_max_bytes": 4 << 20,
+    "queued_min_messages": 200_000,
+    "queued_max_messages_kbytes": 4_096,
+}
+"""For a reader that is to keep up with a busy topic in little memory; docs/engine.md has the figures."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streams.engine import metrics
+from streams.engine.cluster import BULK
 from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, classify
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Stop
@@ -64,10 +65,8 @@ class Session:
                 # Every position is set from the committed offsets; one that is gone from the log must stop us.
                 auto_offset_reset="error",
                 enable_partition_eof=True,
-                fetch_message_max_bytes=4 << 20,
-                queued_min_messages=200_000,
-                queued_max_messages_kbytes=4_096,
                 fetch_wait_max_ms=100,
+                **BULK,
             )
             self._consumer.subscribe(
                 [cluster.named(processor.reads[0].name)],

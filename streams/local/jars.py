@@ -193,15 +193,15 @@ def resolve() -> list[str]:
     return sorted({*found, *ALONE})
 
 
-def write_lock(coordinates: Iterable[str], lock: Path = LOCK) -> None:
-    """Download every archive once and write down what it is."""
+def write_lock(coordinates: Iterable[str], lock: Path = LOCK, *, command: str = "python -m streams.local.jars") -> None:
+    """Download every archive once and write down what it is. ``command``: by which a person does that again."""
     rows = []
     for name in coordinates:
         jar = Jar(name, 0, "")
         response = requests.get(f"{MAVEN_CENTRAL_URL}/{jar.path}", timeout=TIMEOUT)
         response.raise_for_status()
         rows.append(f"{name} {len(response.content)} {hashlib.sha256(response.content).hexdigest()}")
-    head = "# Written by `python -m streams.local.jars`: coordinates, bytes, SHA-256.\n"
+    head = f"# Written by `{command}`: coordinates, bytes, SHA-256.\n"
     lock.write_text(head + "\n".join(rows) + "\n")
 
 
