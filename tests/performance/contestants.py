@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import queue
@@ -66,6 +67,7 @@ class Running:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=HERE.parent.parent
         )
         self._said: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._chatter: collections.deque[str] = collections.deque(maxlen=20)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -73,9 +75,11 @@ class Running:
         for line in self._process.stdout:
             if line.startswith(b"{"):
                 self._said.put(json.loads(line))
+            else:
+                self._chatter.append(line.decode(errors="replace"))
         self._said.put(None)
 
-    def wait(self, word: str, timeout: float = 180.0) -> dict[str, Any]:
+    def wait(self, word: str, timeout: float = 90.0) -> dict[str, Any]:
         """The next line in which it says ``word``. Raises RuntimeError with its complaints when it ends before that."""
         while True:
             try:
@@ -97,9 +101,9 @@ class Running:
         return self.wait("heap_bytes")
 
     def complaints(self) -> str:
-        """The end of what it wrote to standard error."""
+        """The end of what else it wrote, to standard output and to standard error."""
         self._log.seek(0)
-        return self._log.read()[-3000:].decode(errors="replace")
+        return "".join(self._chatter) + self._log.read()[-3000:].decode(errors="replace")
 
     def peak_mb(self) -> float:
         """The most memory it has had, in MiB; of several processes the first."""
