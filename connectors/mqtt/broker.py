@@ -29,8 +29,9 @@ class Broker(Credentials):
 
     ``websocket_path``: where the broker takes WebSocket connections. ``client_id`` must be used once per broker.
     ``receive_maximum``: messages that the broker may send ahead of the acknowledgements (MQTT 5; a 3.1.1 broker has
-    its own setting). ``clock_tolerance``: a source time that is further ahead of this machine's clock makes the
-    sample uncertain.
+    its own setting). ``max_packet_bytes``: an MQTT 5 broker drops messages that are larger; one that sends them all the
+    same is disconnected before they fill the memory. ``clock_tolerance``: a source time that is further ahead of this
+    machine's clock makes the sample uncertain.
     """
 
     host: Host
@@ -41,6 +42,7 @@ class Broker(Credentials):
     client_id: Annotated[str, Field(strict=True, min_length=1, max_length=200)] = "gridtape"
     keepalive: Annotated[int, seconds(least=1, most=3600)] = 30_000_000
     receive_maximum: Annotated[int, Field(strict=True, ge=1, le=65_535)] = 500
+    max_packet_bytes: Annotated[int, Field(strict=True, ge=1024, le=268_435_460)] = 16_777_216
     clock_tolerance: Annotated[int, seconds(least=0, most=86_400)] = 60_000_000
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
     tls: Tls | None = None

@@ -18,17 +18,16 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import structlog
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from connectors.mqtt.broker import Broker, Protocol, Transport
+from connectors.mqtt.broker import Broker, Protocol
+from connectors.mqtt.client import CONNECT_SECONDS, Will, build
 from connectors.tls import TlsFiles
 
 log = structlog.get_logger(__name__)
-CONNECT_SECONDS = 3.0
 READS_PER_ROUND = 100
 TOPIC_ALIASES = 1000
 """Topics that a broker may send as numbers (MQTT 5.0, section 3.3.2.3.4); they live as long as the connection."""
@@ -41,14 +40,6 @@ class Subscribe:
     filter: str
     qos: int = 1
     retained_always: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker publishes for us when we are gone without a goodbye: QoS 1, retained."""
-
-    topic: str
-    payload: bytes
 
 
 def _options(one: Subscribe) -> SubscribeOptions:
@@ -109,7 +100,6 @@ class Session:
         self._on_message = on_message
         self._on_live = on_live
         self._expiry = expiry
-        self._will = will
         self._aliases: dict[int, bytes] = {}
         self._pending: deque[Pending] = deque()
         self._failure: str | None = None
@@ -122,7 +112,11 @@ class Session:
         self._wake_out.setblocking(False)
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._tls = TlsFiles(config.tls, config.host) if config.tls else None
-        self._client = self._build()
+        self._client = build(config, keeps_session=expiry > 0, will=will, too_large=self._too_large)
+        self._client.on_connect = self._connected
+        self._client.on_subscribe = self._subscribed
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._message
 
     def expect(self, message: paho.MQTTMessage, records: int) -> Pending | None:
         """Acknowledge ``message`` once ``records`` of it are settled; None for QoS 0, which nobody acknowledges."""
@@ -154,6 +148,7 @@ class Session:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = self._expiry // 1_000_000
             properties.ReceiveMaximum = config.receive_maximum
+            properties.MaximumPacketSize = config.max_packet_bytes
             properties.TopicAliasMaximum = TOPIC_ALIASES
             extra = {"clean_start": self._expiry == 0, "properties": properties}
         try:
@@ -222,37 +217,14 @@ class Session:
         for _ in range(READS_PER_ROUND):
             before = self._received
             self._client.loop_read()
+            if self._client._in_messages:  # would be kept for as long as the broker likes
+                self.fail(f"{self._where} sent a message with QoS 2, though it was asked for QoS 1 at most")
             if self._received == before or self._failure is not None:
                 break
 
     def _acknowledge(self) -> None:
         while self._pending and self._pending[0].waiting == 0 and self._failure is None:
             self._client.ack(self._pending.popleft().mid, 1)
-
-    def _build(self) -> paho.Client:
-        config = self._config
-        is_v5 = config.protocol is Protocol.V5
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=config.client_id,
-            clean_session=None if is_v5 else self._expiry == 0,
-            protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
-            transport="websockets" if config.transport is Transport.WEBSOCKET else "tcp",
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.connect_timeout = CONNECT_SECONDS
-        if config.username is not None:
-            client.username_pw_set(config.username, config.password())
-        if config.transport is Transport.WEBSOCKET:
-            client.ws_set_options(config.websocket_path)
-        if self._will is not None:
-            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_disconnect = self._disconnected
-        client.on_message = self._message
-        return client
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._received += 1
@@ -261,8 +233,18 @@ class Session:
             return
         self._on_message(self, message)
 
+    def _too_large(self, size: int) -> None:
+        largest = self._config.max_packet_bytes
+        self.fail(
+            f"{self._where} sent a packet of {size} bytes; max_packet_bytes is {largest} (an MQTT 3.1.1 broker must be "
+            "told so in its own settings, or it sends it again and again)"
+        )
+
     def _named(self, message: paho.MQTTMessage, alias: int) -> bool:
         """Put the topic in place of its number, which paho hands over as it came."""
+        if not 0 < alias <= TOPIC_ALIASES:
+            self.fail(f"{self._where} sent topic alias {alias}, though it may use 1 to {TOPIC_ALIASES}")
+            return False
         if message._topic:
             self._aliases[alias] = message._topic
         elif alias in self._aliases:

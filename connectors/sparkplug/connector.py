@@ -19,8 +19,9 @@ from connectors import clock, metrics
 from connectors.feed import FeedTracker
 from connectors.lifecycle import profile_of
 from connectors.metrics import State
+from connectors.mqtt.client import Will
 from connectors.mqtt.link import Link
-from connectors.mqtt.session import Pending, Session, Subscribe, Will
+from connectors.mqtt.session import Pending, Session, Subscribe
 from connectors.outlet import Outlet
 from connectors.sparkplug.address import parse, state_topic
 from connectors.sparkplug.config import SparkplugConfig
@@ -57,11 +58,11 @@ class SparkplugConnector:
             rebirth_interval=config.rebirth_interval,
         )
         self._devices = {device.scope: device for device in config.devices}
-        nodes = {device.scope.node: None for device in config.devices}
+        self._nodes = {device.scope.node: None for device in config.devices}
         self._state_topic = state_topic(config.host_id)
         self._subscriptions = [
             Subscribe(self._state_topic, retained_always=True),
-            *(Subscribe(node.filter, retained_always=True) for node in nodes),
+            *(Subscribe(node.filter, retained_always=True) for node in self._nodes),
         ]
         self._link = Link(
             self.name,
@@ -192,7 +193,8 @@ class SparkplugConnector:
                 elif isinstance(effect, Ask):
                     self._ask(effect)
                 elif isinstance(effect, Dropped):
-                    DROPPED.labels(str(effect.node)).inc()
+                    # A broker can make up any number of nodes, and each label is kept for ever.
+                    DROPPED.labels(str(effect.node) if effect.node in self._nodes else "").inc()
                     letters += [effect.why] if effect.letter else []
                 else:
                     assert_never(effect)

@@ -136,3 +136,17 @@ def test_mqtt_when_clocks_jump_no_time_is_changed_and_silence_is_measured_as_eve
     assert [s.quality for s in samples[:3]] == [Quality.UNCERTAIN, Quality.GOOD, Quality.GOOD]
     times = [record.receive_time for record in tape.records if isinstance(record, Telemetry)]
     assert times == sorted(set(times)), "receive times never go back"
+
+
+def test_mqtt_when_a_message_is_larger_than_allowed_the_broker_keeps_it_back_and_the_gap_says_so(
+    mosquitto, device, settings, running, tape
+):
+    with running(lambda publisher: MqttConnector(settings(mosquitto, max_packet_bytes=50_000), publisher)):
+        tape.until(is_live, "connected")
+        device.sample(1, 1)
+        device.sample(2, 2, blob="x" * 60_000)
+        device.sample(3, 3)
+        tape.until(lambda: values(tape) == [1, 3], "the next one")
+        tape.until(tape.gaps, "the gap")
+    (gap,) = tape.gaps()
+    assert (gap.reason, gap.first, gap.last, gap.open) == ("sequence", 2, 2, True)

@@ -285,21 +285,45 @@ def test_connector_when_a_topic_is_not_utf8_puts_it_aside_and_goes_on(
     assert "mqtt:(not UTF-8)" in told
 
 
-def test_session_when_the_broker_sends_topic_aliases_puts_the_topics_in_their_place() -> None:
+HOSTILE = {
+    "a packet of 268435455 bytes; max_packet_bytes is 16777216": bytes.fromhex("30 ff ff ff 7f") + b"x" * 1000,
+    "with QoS 2, though it was asked for QoS 1": bytes.fromhex("34 08 0003") + b"a/b" + bytes.fromhex("0001") + b"1",
+    "connection to .* ended": bytes.fromhex("30 ff ff ff ff 7f"),
+}
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_session_when_the_broker_is_hostile_cuts_it_off_with_the_reason(
+    session: Session, broker: ScriptedBroker, words: str
+) -> None:
+    broker.serve()
+    session.connect(threading.Event())
+    broker.say(HOSTILE[words])
+    with pytest.raises(Lost, match=words):
+        rounds(session, lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (bytes.fromhex("30 09 0000 03 23 0008") + b"1.5", "topic alias 8 without"),
+        (bytes.fromhex("30 0c 0003") + b"a/b" + bytes.fromhex("03 23 03e9") + b"1.5", "alias 1001, though"),
+    ],
+)
+def test_session_when_the_broker_sends_topic_aliases_puts_the_topics_in_their_place(wrong: bytes, words: str) -> None:
     topics: list[str] = []
     broker = ScriptedBroker()
     config = settings_for(broker).model_copy(update={"protocol": Protocol.V5})
     session = open_session(config, lambda _session, message: topics.append(message.topic))
     named = bytes.fromhex("30 0c 0003") + b"a/b" + bytes.fromhex("03 23 0007") + b"1.5"
     numbered = bytes.fromhex("30 09 0000 03 23 0007") + b"1.5"
-    unknown = bytes.fromhex("30 09 0000 03 23 0008") + b"1.5"
     broker.serve(CONNACK_5)
     try:
         session.connect(threading.Event())
         broker.say(named + numbered)
         rounds(session, lambda: len(topics) == 2)
-        broker.say(unknown)
-        with pytest.raises(Lost, match="topic alias 8"):
+        broker.say(wrong)
+        with pytest.raises(Lost, match=words):
             rounds(session, lambda: False)
     finally:
         session.close()
