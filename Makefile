@@ -11,10 +11,10 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint faults simulate bench bench-engine docs contracts lock clean
+.PHONY: help install demo test lint faults simulate bench bench-engine bench-connectors docs contracts lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## install everything into .venv (once; at once when it is there)
 
@@ -41,6 +41,9 @@ bench: $(STAMP)  ## measure throughput, latency, restore and memory of the engin
 
 bench-engine: $(STAMP)  ## the same beside Kafka Streams, Quix Streams and Faust (15 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m tests.performance.bench_engine --out docs/benchmarks $(ARGS)
+
+bench-connectors: $(STAMP)  ## measure what each connector takes in; ARGS="--smoke mqtt" or ARGS="--soak 600" for memory
+	@$(BIN)/python -m tests.performance.bench_connectors $(ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open site/index.html"

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from zlib import crc32
 
 from prometheus_client import Counter, Histogram
 
@@ -99,10 +100,14 @@ class Poller:
         return answer
 
     async def _keep_pace(self) -> None:
-        """Poll at fixed times, start + n x interval: a slow poll leaves polls out and does not shift the others."""
+        """Poll at once, and then at fixed times: a slow poll leaves polls out and does not shift the others.
+
+        Each device has its own place within the interval, so that hundreds of them are not asked at the same instant.
+        """
         loop = asyncio.get_running_loop()
         interval = self._device.poll_interval / 1e6
         due = loop.time()
+        step = interval * (0.5 + crc32(self._device.name.encode()) / 2**32)  # to the second poll
         while True:
             LATENESS.labels(self._device.name).observe(max(0.0, loop.time() - due))
             if self._feed.full:
@@ -114,7 +119,8 @@ class Poller:
                 await self._poll()
             self._backoff.reset()
             self._feed.check_silence()
-            due += interval
+            due += step
+            step = interval
             if (behind := loop.time() - due) > 0:
                 missed = int(behind / interval) + 1
                 MISSED.labels(self._device.name).inc(missed)

@@ -1,0 +1,61 @@
+"""What an entry of ``make bench-connectors`` measures, and how it runs what must not share its process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Figure(msgspec.Struct, kw_only=True):
+    """One measured value. ``least`` or ``most``: what it should reach, or stay below; ``bare``: the library's own."""
+
+    what: str
+    value: float
+    unit: str
+    least: float | None = None
+    most: float | None = None
+    bare: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """It is not what it should be."""
+        return (self.least is not None and self.value < self.least) or (
+            self.most is not None and self.value > self.most
+        )
+
+
+def resident() -> float:
+    """MB of memory that this process holds now (Linux)."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * _PAGE / 2**20
+
+
+def peak() -> float:
+    """MB of memory that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``work`` returns in a process of its own; its functions must stand at the top of a module."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply_async(work, arguments).get(1800)
+
+
+@contextmanager
+def beside(work: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """``work`` in a process of its own while the block lasts; it is killed at the end."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join(10)
