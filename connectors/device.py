@@ -80,7 +80,9 @@ class DeviceFeed:
         self._returned: deque[_Waiting] = deque()
         self._letters: deque[Callable[[], None]] = deque()
         self._missed: list[Gap] = []
-        self._disconnected(clock.now(), "the connector starts; what came before is not known")
+        self._closed: deque[Gap] = deque(maxlen=16)  # gaps of the whole device that history may still fill
+        started = self._disconnected(clock.now(), "the connector starts; what came before is not known")
+        self._start = {gap.gap_id for gap in started}
 
     def sample(
         self,
@@ -92,10 +94,12 @@ class DeviceFeed:
         reason: str = "",
         event_time: int,
         receive_time: int,
+        historical: bool = False,
         raw: Raw = bytes,
     ) -> None:
         """Hand over one sample. One without a value ends the device's silence, but not the point's.
 
+        ``historical``: the source kept it and gives it late; it says so in its reason, and ends no gap.
         ``raw``: the bytes of the source that it was made of, for a dry run.
         """
         self._sequences[point] += 1
@@ -107,16 +111,10 @@ class DeviceFeed:
             self._drop(point, sequence, event_time)
             return
         self._tell_dropped(receive_time)
-        seen = self._tracker.arrived(
-            self.device,
-            None if value is None else point,
-            sequence=None,
-            event_time=event_time,
-            receive_time=receive_time,
-        )
-        self._gaps(seen.gaps)
-        self._gaps([structs.replace(gap, open=False, receive_time=receive_time) for gap in self._missed])
-        self._missed.clear()
+        if historical:
+            reason = f"historical; {reason}" if reason else "historical"
+        else:
+            self._back(point, value, event_time, receive_time)
         record = Telemetry(
             device=self.device,
             point=point,
@@ -132,6 +130,28 @@ class DeviceFeed:
             record = self._checks.apply(how, record)
         self._outlet.seen(self.device, point, raw)
         self._put(topics.telemetry, record, f"{self.device}/{point}/{event_time}/{sequence}")
+        self._hand_over()
+
+    def _back(self, point: str, value: float | None, event_time: int, receive_time: int) -> None:
+        """Close the gaps that end with this sample."""
+        seen = self._tracker.arrived(
+            self.device,
+            None if value is None else point,
+            sequence=None,
+            event_time=event_time,
+            receive_time=receive_time,
+        )
+        closed = [*seen.gaps, *(structs.replace(gap, open=False, receive_time=receive_time) for gap in self._missed)]
+        self._missed.clear()
+        self._gaps(closed)
+        self._closed.extend(gap for gap in closed if gap.point is None and gap.gap_id not in self._start)
+
+    def backfilled(self, detail: str) -> None:
+        """The source's history has been read: the closed gaps of the device are written once more, with ``detail``."""
+        now = clock.now()
+        for gap in self._closed:
+            self._put(topics.gaps, structs.replace(gap, detail=detail, receive_time=now), f"{gap.gap_id}/backfilled")
+        self._closed.clear()
         self._hand_over()
 
     @property
@@ -276,9 +296,11 @@ class DeviceFeed:
     def _status(self, record: Device, identity: str) -> None:
         self._statuses.append((record, identity))
 
-    def _disconnected(self, now: int, detail: str) -> None:
-        self._gaps(self._tracker.disconnected(self.device, now=now, detail=detail))
+    def _disconnected(self, now: int, detail: str) -> list[Gap]:
+        gaps = self._tracker.disconnected(self.device, now=now, detail=detail)
+        self._gaps(gaps)
         self._hand_over()
+        return gaps
 
     def _drop(self, point: str, sequence: int, event_time: int) -> None:
         self._life.lost()

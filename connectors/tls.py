@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,17 +130,23 @@ class TlsFiles:
     def _shown(self, port: int) -> str:
         with suppress(OSError, ValueError):
             pem = ssl.get_server_certificate((self._host, port), timeout=_ASK_SECONDS)
-            return f" ({_words(x509.load_pem_x509_certificate(pem.encode()))})"
+            return f" ({certificate_words(x509.load_pem_x509_certificate(pem.encode()))})"
         return ""
 
     def _digest(self) -> str:
-        whole = hashlib.sha256()
-        for path in (self._tls.ca_file, self._tls.cert_file, self._tls.key_file):
-            if path is not None:
-                with suppress(OSError):  # in the middle of being replaced: another state as well
-                    whole.update(path.read_bytes())
-            whole.update(b"\0")
-        return whole.hexdigest()
+        return files_digest(
+            path for path in (self._tls.ca_file, self._tls.cert_file, self._tls.key_file) if path is not None
+        )
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """A digest of what the files hold now; one that cannot be read, as in the middle of being replaced, differs too."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with suppress(OSError):
+            whole.update(path.read_bytes())
+        whole.update(b"\0")
+    return whole.hexdigest()
 
 
 def _load_own(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
@@ -171,10 +178,11 @@ def _first(path: Path) -> x509.Certificate | None:
 
 def _described(path: Path) -> str:
     certificate = _first(path)
-    return f"{path} ({_words(certificate)})" if certificate else str(path)
+    return f"{path} ({certificate_words(certificate)})" if certificate else str(path)
 
 
-def _words(certificate: x509.Certificate) -> str:
+def certificate_words(certificate: x509.Certificate) -> str:
+    """Whose certificate it is, for what, from whom and how long, in one line."""
     names = [certificate.subject.rfc4514_string()]
     with suppress(x509.ExtensionNotFound, ValueError):
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -59,13 +59,14 @@ def _url(value: str) -> str:
     return value
 
 
-def _trust_folder(path: Path, info: ValidationInfo) -> Path:
+def _folder(path: Path, info: ValidationInfo) -> Path:
     whole = Path((info.context or {}).get("folder", Path()), path.expanduser())
     if not whole.is_dir():
         raise ValueError(f"there is no folder {whole}")
-    if not any(found for pattern in CERTIFICATES for found in whole.glob(pattern)):
-        raise ValueError(f"{whole} holds no certificate (*.der or *.pem), so that no server would be trusted")
     return whole
+
+
+ExistingFolder = Annotated[Path, AfterValidator(_folder)]
 
 
 class Policy(enum.StrEnum):
@@ -87,16 +88,45 @@ class Security(Section):
     """A secured channel: our certificate, and the folder of those we trust.
 
     ``certificate`` and ``private_key``: PEM or DER; the certificate's own application URI is used. ``trust_folder``:
-    the server's certificates or their authorities, as files ``*.pem`` and ``*.der``. ``server_name``: the DNS name or
-    address in the server's certificate, where it differs from the host in ``url``.
+    the server's certificates or their authorities, as files ``*.pem`` and ``*.der``. ``reject_folder``: a certificate
+    that is not trusted is put here as ``THUMBPRINT.der``, so that a person can move it into ``trust_folder``.
+    ``server_name``: the DNS name or address in the server's certificate, where it differs from the host in ``url``.
     """
 
     policy: Policy = Policy.BASIC256SHA256
     mode: Mode = Mode.SIGN_AND_ENCRYPT
     certificate: ExistingFile
     private_key: ExistingFile
-    trust_folder: Annotated[Path, AfterValidator(_trust_folder)]
+    trust_folder: ExistingFolder
+    reject_folder: ExistingFolder | None = None
     server_name: Host | None = None
+
+    @model_validator(mode="after")
+    def _somebody_is_trusted(self) -> Self:
+        trust, reject = self.trust_folder, self.reject_folder
+        if reject is not None and reject.resolve() == trust.resolve():
+            raise ValueError("reject_folder must be another folder than trust_folder")
+        if reject is None and not any(found for pattern in CERTIFICATES for found in trust.glob(pattern)):
+            raise ValueError(
+                f"{trust} holds no certificate (*.der or *.pem), so that no server would be trusted; "
+                "put the server's there, or give reject_folder to find it there after the first attempt"
+            )
+        return self
+
+
+class Login(Credentials):
+    """Who we are to the server: a user name with its password, or a user's certificate with its key (PEM or DER)."""
+
+    certificate: ExistingFile | None = None
+    private_key: ExistingFile | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together: give both or none")
+        if (self.certificate is None) == (self.username is None):
+            raise ValueError("give either username or certificate")
+        return self
 
 
 class Deadband(Section):
@@ -136,6 +166,7 @@ class OpcUaServer(Identified):
     ``keep_alive``: after this time without data the server says that it is there; three of them missed, and the
     connection is made anew. ``timeout``: of one request. ``backoff_ceiling``: the longest wait between attempts.
     ``clock_tolerance``: how far a source's clock may be ahead of ours before its samples become uncertain.
+    ``backfill``: after a lost connection the server's history is read, at most this far back; left out: it is not.
     """
 
     name: Name
@@ -145,9 +176,10 @@ class OpcUaServer(Identified):
     timeout: Annotated[int, seconds(least=0.1, most=60)] = 4_000_000
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
     clock_tolerance: Annotated[int, seconds(least=0, most=3600)] = 60_000_000
+    backfill: Annotated[int, seconds(least=1, most=2_678_400)] | None = None
     allow_plaintext: bool = False
     security: Security | None = None
-    login: Credentials | None = None
+    login: Login | None = None
     nodes: Annotated[list[Node], Field(min_length=1)]
 
     @property
@@ -162,6 +194,8 @@ class OpcUaServer(Identified):
             refuse_plaintext(self.host, encrypted=self.security is not None, allow_plaintext=self.allow_plaintext)
         except ValueError as error:
             problems.append(f"url: {error}")
+        if self.login is not None and self.login.certificate is not None and self.security is None:
+            problems.append("login: a user's certificate needs [opcua.security]; without it nothing is signed")
         if self.keep_alive < self.publishing_interval:
             problems.append("keep_alive must not be shorter than publishing_interval")
         counts = Counter(node.point for node in self.nodes)

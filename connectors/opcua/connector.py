@@ -16,6 +16,7 @@ from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
 from connectors.opcua.config import OpcUaServer
+from connectors.opcua.holes import Holes
 from connectors.opcua.session import Session, SessionEnded
 from connectors.outlet import Outlet
 
@@ -48,14 +49,17 @@ class OpcUaConnector:
 async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.Event) -> None:
     backoff = Backoff(stop, first=0.5, ceiling=server.backoff_ceiling / 1e6)
     feed.state(State.CONNECTING)
+    holes = None if server.backfill is None else Holes(server.backfill)
     while True:
-        session = Session(server, feed)
+        session = Session(server, feed, holes)
         try:
             await session.run()
         except (SessionEnded, UaError, OSError, TimeoutError, ValueError) as error:
             why = _explained(server, error)
             feed.disconnected(why)
             feed.state(State.DOWN, why)
+        if holes is not None:
+            holes.interrupted()
         if session.live:
             backoff.reset()
         await asyncio.sleep(backoff.next_delay())
@@ -71,13 +75,13 @@ def _explained(server: OpcUaServer, error: Exception) -> str:
     if isinstance(error, SessionEnded):
         return str(error)
     what = f"no session with {server.url}: {type(error).__name__} {error}".rstrip()
-    trusted = f"; is its certificate, or its authority's, in {server.security.trust_folder}?" if server.security else ""
     for hint, advice in (
-        ("BadCertificateUntrusted", trusted),
-        ("BadCertificateHostNameInvalid", "; its certificate is for another name: if that is right, set server_name"),
-        ("BadUserAccessDenied", "; check login.username and where its password stands"),
-        ("BadIdentityTokenRejected", "; check login.username and where its password stands"),
-        ("No matching endpoints", "; the server does not offer this security policy and mode"),
+        ("BadUserAccessDenied", "; check login: the user, and where its password or key stands"),
+        ("BadIdentityTokenRejected", "; check login: the user, and where its password or key stands"),
+        (
+            "No matching endpoints",
+            "; the server offers no endpoint with security.policy and security.mode",
+        ),
     ):
         if hint in what:
             return what + advice

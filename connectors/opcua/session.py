@@ -15,30 +15,24 @@ from functools import partial
 import structlog
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaError
 
 from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.metrics import State
-from connectors.opcua.config import Deadband, Node, OpcUaServer
+from connectors.opcua.certificates import Certificates
+from connectors.opcua.config import Node, OpcUaServer
+from connectors.opcua.history import Backfill
+from connectors.opcua.holes import Holes
+from connectors.opcua.items import Items
 from connectors.opcua.security import client_for
 from connectors.opcua.values import UnusableTime, raw_bytes, sampled, status_name
-from schemas.base import Quality
 
 log = structlog.get_logger(__name__)
 
 _MISSED_KEEP_ALIVES = 3
 _LAST_SEQUENCE = 2**32 - 1
 _MOST_REPUBLISHED = 100  # messages asked for again; beyond that a new subscription is quicker
-_FILTER_REFUSED = frozenset(
-    {
-        "BadMonitoredItemFilterUnsupported",
-        "BadMonitoredItemFilterInvalid",
-        "BadFilterNotAllowed",
-        "BadDeadbandFilterInvalid",
-    }
-)
 
 
 class SessionEnded(Exception):
@@ -48,7 +42,7 @@ class SessionEnded(Exception):
 class Session:
     """A session lives from connecting until it ends; then a new one is made. ``live`` tells that it once delivered."""
 
-    def __init__(self, server: OpcUaServer, feed: DeviceFeed) -> None:
+    def __init__(self, server: OpcUaServer, feed: DeviceFeed, holes: Holes | None = None) -> None:
         self.live = False
         self._server = server
         self._feed = feed
@@ -58,20 +52,31 @@ class Session:
         self._keep_alive = server.keep_alive / 1e6
         self._subscription = 0
         self._next_message = 1
-        # Nodes by client handle: those subscribed, and those that the server refused, with its last reason.
-        self._nodes = dict(enumerate(server.nodes, start=1))
-        self._refused: dict[int, str] = {}
+        self._items = Items(server, feed)
+        self._holes = holes
+        self._filling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Connect and deliver until the session ends. Raises SessionEnded always, or what connecting raises."""
-        client = await client_for(self._server)
+        security = self._server.security
+        self._certificates = Certificates(self._server, security) if security is not None else None
+        client = await client_for(self._server, self._certificates)
         client.connection_lost_callback = self._connection_lost
         try:
-            await client.connect()
+            await self._connect(client)
             await self._subscribe(client)
             await self._watch(client)
         finally:
+            await self._stop_filling()
             await _close(client)
+
+    async def _connect(self, client: Client) -> None:
+        try:
+            await client.connect()
+        except UaError as error:
+            if self._certificates is not None and self._certificates.refusal:
+                raise SessionEnded(self._certificates.refusal) from error
+            raise
 
     async def _subscribe(self, client: Client) -> None:
         interval = self._server.publishing_interval / 1e6
@@ -92,7 +97,7 @@ class Session:
         for node in self._server.nodes:
             if node.silence is not None:
                 self._feed.watch(node.point, node.silence)
-        await self._monitor(client, list(self._nodes))
+        await self._items.create(client, self._subscription)
 
     async def _watch(self, client: Client) -> None:
         """Wait for the end, looking after silence, keep-alives and refused nodes meanwhile."""
@@ -103,77 +108,31 @@ class Session:
                 await asyncio.wait_for(self._ended.wait(), min(1.0, self._keep_alive / 2))
                 raise SessionEnded(self._why)
             self._feed.check_silence()
+            if self._certificates is not None and (why := await self._certificates.outdated()):
+                raise SessionEnded(why)
             if (quiet := loop.time() - self._heard) > _MISSED_KEEP_ALIVES * self._keep_alive:
                 raise SessionEnded(f"{self._server.url} has not published for {quiet:.1f} s, not even a keep-alive")
-            if self._refused and loop.time() >= retry_at:
+            if loop.time() >= retry_at:
                 retry_at = loop.time() + self._server.backoff_ceiling / 1e6
-                await self._monitor(client, list(self._refused))
-                self._show_state()
+                if self._items.refused:
+                    await self._items.retry(client, self._subscription)
+                    self._show_state()
+            self._fill(client)
 
-    async def _monitor(self, client: Client, handles: list[int], *, filtered: bool = True) -> None:
-        """Subscribe the nodes of ``handles``; one that is refused gets a bad sample and is tried again later."""
-        namespaces = await client.get_namespace_array()
-        items, asked = [], []
-        for handle in handles:
-            node = self._nodes[handle]
-            if node.namespace in namespaces:
-                items.append(_item(handle, node, namespaces.index(node.namespace), filtered=filtered))
-                asked.append(handle)
-            else:
-                known = ", ".join(namespaces)
-                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {known}")
-        if not items:
+    def _fill(self, client: Client) -> None:
+        """Read the server's history beside what is live, when something is missing."""
+        if self._holes is None or self._holes.next() is None:
             return
-        parameters = ua.CreateMonitoredItemsParameters(
-            SubscriptionId=self._subscription, TimestampsToReturn=ua.TimestampsToReturn.Both, ItemsToCreate=items
-        )
-        results = await client.uaclient.session.create_monitored_items(parameters)
-        unfiltered = []
-        for handle, result in zip(asked, results, strict=True):
-            node = self._nodes[handle]
-            if result.StatusCode.is_good():
-                self._refused.pop(handle, None)
-                self._told_revised(node, result)
-            elif filtered and status_name(result.StatusCode.value) in _FILTER_REFUSED:
-                unfiltered.append(handle)
-                log.warning(
-                    "the server cannot filter this node: every change of its value is taken",
-                    device=self._server.name,
-                    point=node.point,
-                    status=status_name(result.StatusCode.value),
-                )
-            else:
-                where = f"{node.identifier} in {node.namespace}"
-                self._refuse(
-                    handle, f"{status_name(result.StatusCode.value)}: the server does not let us watch {where}"
-                )
-        if unfiltered:
-            await self._monitor(client, unfiltered, filtered=False)
+        if self._filling is None or (self._filling.done() and self._filling.exception() is None):
+            backfill = Backfill(self._server, self._feed, self._holes, client, self._items.places)
+            self._filling = asyncio.create_task(backfill.run(), name=f"{self._server.name} backfill")
 
-    def _told_revised(self, node: Node, result: ua.MonitoredItemCreateResult) -> None:
-        if result.RevisedQueueSize < node.queue_size:
-            log.warning(
-                "the server keeps fewer samples than asked for; what comes faster is lost there",
-                device=self._server.name,
-                point=node.point,
-                asked=node.queue_size,
-                given=result.RevisedQueueSize,
-            )
-
-    def _refuse(self, handle: int, reason: str) -> None:
-        node = self._nodes[handle]
-        if self._refused.get(handle) != reason:
-            now = clock.now()
-            self._feed.sample(
-                node.point,
-                None,
-                unit=node.arrives_in,
-                quality=Quality.BAD,
-                reason=reason,
-                event_time=now,
-                receive_time=now,
-            )
-        self._refused[handle] = reason
+    async def _stop_filling(self) -> None:
+        """What was not read waits for the next session; why is told by the session's own end."""
+        if self._filling is not None:
+            self._filling.cancel()
+            with suppress(asyncio.CancelledError, UaError, OSError, TimeoutError):
+                await self._filling
 
     async def _published(self, result: ua.PublishResult) -> None:
         """The publish callback: everything of one NotificationMessage, or a keep-alive, which has no data."""
@@ -220,7 +179,7 @@ class Session:
         for part in parts:
             if isinstance(part, ua.DataChangeNotification):
                 for item in part.MonitoredItems:
-                    if (node := self._nodes.get(item.ClientHandle)) is not None:
+                    if (node := self._items.nodes.get(item.ClientHandle)) is not None:
                         self._sample(node, item.Value)
             elif isinstance(part, ua.StatusChangeNotification):
                 self._end(f"the server ended the subscription: {status_name(part.Status.value)}")
@@ -240,6 +199,8 @@ class Session:
                 receive_time=received,
                 detail=f"the server's queue of the node overflowed (queue_size {node.queue_size})",
             )
+        if self._holes is not None:
+            self._holes.seen(node.point, sample.event_time)
         self._feed.sample(
             node.point,
             sample.value,
@@ -257,8 +218,8 @@ class Session:
             self._show_state()
 
     def _show_state(self) -> None:
-        if self._refused:
-            self._feed.state(State.DEGRADED, next(iter(self._refused.values())))
+        if self._items.refused:
+            self._feed.state(State.DEGRADED, next(iter(self._items.refused.values())))
         else:
             self._feed.state(State.LIVE)
 
@@ -269,35 +230,6 @@ class Session:
         if not self._ended.is_set():
             self._why = reason
             self._ended.set()
-
-
-def _item(handle: int, node: Node, namespace: int, *, filtered: bool) -> ua.MonitoredItemCreateRequest:
-    parameters = ua.MonitoringParameters(
-        ClientHandle=handle,
-        SamplingInterval=node.sampling_interval / 1e3,
-        QueueSize=node.queue_size,
-        DiscardOldest=True,
-        Filter=_filter(node.deadband) if filtered else None,
-    )
-    return ua.MonitoredItemCreateRequest(
-        ItemToMonitor=ua.ReadValueId(
-            NodeId=ua.NodeId.from_string(f"ns={namespace};{node.identifier}"), AttributeId=AttributeIds.Value
-        ),
-        MonitoringMode=ua.MonitoringMode.Reporting,
-        RequestedParameters=parameters,
-    )
-
-
-def _filter(deadband: Deadband | None) -> ua.DataChangeFilter:
-    """Without a deadband a new source time is news as well: a value that rests is still seen to be fresh."""
-    if deadband is None:
-        return ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
-    percent = deadband.percent is not None
-    return ua.DataChangeFilter(
-        Trigger=ua.DataChangeTrigger.StatusValue,
-        DeadbandType=ua.DeadbandType.Percent if percent else ua.DeadbandType.Absolute,
-        DeadbandValue=deadband.percent if percent else deadband.absolute,
-    )
 
 
 async def _close(client: Client) -> None:

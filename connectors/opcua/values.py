@@ -57,7 +57,7 @@ def sampled(data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000
     doubts = [problem] if problem and not (problem == _NO_VALUE and quality is Quality.BAD) else []
     if described and (limit := _LIMITS.get(code & _LIMIT)):
         doubts.append(limit)
-    event_time = _event_time(data, receive_time)
+    event_time = receive_time if (stamped := source_time(data)) is None else stamped
     if (ahead := event_time - receive_time) > clock_tolerance:
         doubts.append(f"the source's clock is {ahead / 1e6:.1f} s ahead")
     if value is None:
@@ -89,10 +89,11 @@ def _number(variant: ua.Variant | None) -> tuple[float | None, str]:
     return value, "" if value == raw else f"{raw} is rounded to the nearest 64-bit float"
 
 
-def _event_time(data: ua.DataValue, receive_time: int) -> int:
+def source_time(data: ua.DataValue) -> int | None:
+    """The source's time, else the server's, in microseconds; None when there is neither. Raises UnusableTime."""
     stamp: datetime | None = data.SourceTimestamp or data.ServerTimestamp
     if stamp is None:
-        return receive_time
+        return None
     micros = ((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
     if not EARLIEST_TIME <= micros < LATEST_TIME:
         raise UnusableTime(f"the time of the sample is {stamp.isoformat()}; usable are the years 2000 to 2099")
