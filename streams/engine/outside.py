@@ -162,6 +162,9 @@ class Admin(Protocol):
     def describe_consumer_groups(self, group_ids: list[str], *, request_timeout: float) -> Any:
         """A future of each group's members and what they own, by group."""
 
+    def describe_topics(self, topics: Any, *, request_timeout: float) -> Any:
+        """A future of each topic's description, by name: its id, its partitions."""
+
 
 class Outside(Protocol):
     """A worker's way to all of these; ``streams.engine.cluster.Cluster`` has this shape."""

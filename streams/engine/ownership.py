@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from streams.engine.errors import Fatal, Migrated, classify
+from streams.engine.identity import Identities, Mark, way_out
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
 from streams.engine.ports import TopicPort
@@ -28,7 +29,13 @@ class Ownership:
     or it is reading the broadcast inputs to their present end, so that no decision misses a limit."""
 
     def __init__(
-        self, cluster: Outside, processor: type[Any], make: Callable[[int], Task], standbys: Standbys, timeout: float
+        self,
+        cluster: Outside,
+        processor: type[Any],
+        make: Callable[[int], Task],
+        standbys: Standbys,
+        partitions: int,
+        timeout: float,
     ) -> None:
         self._cluster = cluster
         self._processor = processor
@@ -44,6 +51,8 @@ class Ownership:
         self._committed: dict[int, set[int | None]] = {}
         self._restored: list[Task] = []
         self._restoration = Restoration(cluster, processor.name, timeout)
+        changelog = cluster.named(changelog_of(processor.name))
+        self.identities = Identities(cluster, processor.name, self.topics, changelog, partitions, timeout)
 
     def running(self) -> Iterator[tuple[int, Task]]:
         """Partitions whose tasks may decide, with their tasks."""
@@ -91,15 +100,23 @@ class Ownership:
         consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
 
     def _committed_offsets(self, consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
+        self.identities.look()
         # With read_committed this waits for a predecessor's transaction on these offsets to be decided.
         answer = consumer.committed(places, self._timeout)
         offsets: dict[Place, int] = {}
+        marks: dict[int, list[Mark]] = {}
         for tp in answer:
             if tp.error is not None:
                 raise classify(tp.error, f"reading the committed offset of {tp.topic}[{tp.partition}]")
             offsets[tp.topic, tp.partition] = tp.offset
             if tp.offset >= 0:
-                self._committed.setdefault(tp.partition, set()).add(_commit_of(tp.metadata))
+                mark = Mark.parse(tp.metadata)
+                if mark is not None:
+                    self.identities.check(tp.topic, tp.partition, tp.offset, mark)
+                    marks.setdefault(tp.partition, []).append(mark)
+                self._committed.setdefault(tp.partition, set()).add(mark.commit if mark else None)
+        for partition, found in marks.items():
+            self.identities.check_all(partition, [name for name in self.topics if offsets[name, partition] < 0], found)
         # Compared here, because the client's own error on it is lost when the partition is paused in the same moment.
         for (name, partition), (low, high) in bounds(self._cluster, offsets, self._timeout).items():
             offset = offsets[name, partition]
@@ -108,8 +125,9 @@ class Ownership:
             elif not low <= offset <= high:
                 raise Fatal(
                     f"the committed offset {offset} of {name}[{partition}] is no longer in the topic, which has "
-                    f"{low} to {high} (expired, deleted, or created anew); nothing is skipped silently: bring the "
-                    f"records back, or set the offsets of group {self._cluster.named(self._processor.name)} knowingly"
+                    f"{low} to {high}: the records expired or were deleted before they were processed. Nothing is "
+                    f"skipped silently: bring them back, or {way_out(self._processor.name)}; with --skip-lost it "
+                    "keeps the state and goes on with what is left."
                 )
         return offsets
 
@@ -148,10 +166,7 @@ class Ownership:
         found = self._committed.pop(task.partition, None)
         group, changelog = self._cluster.named(task.application), self._cluster.named(changelog_of(task.application))
         which = f"{group} partition {task.partition}"
-        mend = (
-            f"Bring back what is missing, or delete the topic {changelog} and the offsets of group {group}, so that "
-            "it starts anew from the beginning of its inputs."
-        )
+        mend = f"Bring back what is missing; otherwise {way_out(task.application)}."
         if found is None:
             if task.commits:
                 self._check_still_ours(consumer, task, set())
@@ -175,7 +190,8 @@ class Ownership:
         """Raises Migrated when somebody has committed since the offsets were read: this worker had stood still."""
         places = [TopicPartition(name, task.partition) for name in self.topics]
         committed = consumer.committed(places, self._timeout)
-        if {_commit_of(tp.metadata) for tp in committed if tp.offset >= 0} != found:
+        now = {mark.commit if (mark := Mark.parse(tp.metadata)) else None for tp in committed if tp.offset >= 0}
+        if now != found:
             raise Migrated(f"partition {task.partition} was committed by another worker while it was restored here")
 
     def _wait(self, consumer: Consumer, task: Task, ends: dict[str, int]) -> None:
@@ -232,9 +248,3 @@ class Ownership:
         for task in self.tasks.values():
             self._standbys.keep(task)
         self.tasks.clear()
-
-
-def _commit_of(metadata: str | None) -> int | None:
-    """The number of the commit that the offset came with; None when somebody else has set it."""
-    text = (metadata or "").rstrip("\0")
-    return int(text) if text.isdigit() else None

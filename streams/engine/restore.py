@@ -12,9 +12,11 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import OffsetSpec
 
 from streams.engine import metrics
-from streams.engine.errors import Fatal, classify
+from streams.engine.errors import Corrupted, Fatal, classify
+from streams.engine.identity import way_out
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
+from streams.engine.ports import Headers
 from streams.engine.task import Task
 
 Place = tuple[str, int]
@@ -53,11 +55,26 @@ def bounds(
         try:
             low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
             high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout, **isolation)
-            return {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
+            found = {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
         except KafkaException as error:
             if error.args[0].code() not in _LEADERLESS or clock.monotonic() > deadline:
                 raise classify(error, "asking for the ends of partitions") from error
-            clock.sleep(0.02)
+        else:
+            # A broker that is starting may answer without an error and without an offset.
+            unknown = [place for place, offsets in found.items() if min(offsets) < 0]
+            if not unknown:
+                return found
+            if clock.monotonic() > deadline:
+                raise Corrupted(f"no broker tells the ends of {unknown}")
+        clock.sleep(0.02)
+
+
+_COMMIT = "commit"
+
+
+def stamp(commit: int) -> Headers:
+    """Headers of every changelog record: the commit that it was written in. Others do not know to write them so."""
+    return [(_COMMIT, b"%d" % commit)]
 
 
 @dataclass
@@ -66,6 +83,8 @@ class _Progress:
     position: int
     start: int
     end: int
+    commit: int = 0
+    """Number of the commit that the last record came with."""
 
 
 class Restoration:
@@ -95,6 +114,13 @@ class Restoration:
         ends = bounds(self._cluster, [(self._topic, task.partition) for task in tasks], self._timeout)
         done: list[Task] = []
         assign: list[TopicPartition] = []
+        for (_, partition), (low, _) in ends.items():
+            if low > 0:
+                raise Fatal(
+                    f"changelog {self._topic}[{partition}] begins at offset {low}: what stood before was deleted, "
+                    "and with it state that nothing else holds (its cleanup.policy must be compact, which deletes "
+                    f"nothing of that kind). {self._mend()}"
+                )
         for task in tasks:
             low, end = ends[self._topic, task.partition]
             start = task.store.position
@@ -148,7 +174,7 @@ class Restoration:
         if progress is None or progress.position >= progress.end:
             return False  # of a task that was taken away, or is done
         if error is None:
-            self._take(progress.task, message)
+            self._take(progress, message)
             progress.position = message.offset() + 1
         else:
             progress.position = max(progress.position, message.offset())
@@ -162,19 +188,37 @@ class Restoration:
             self._consumer.close()
             self._consumer = None
 
-    def _take(self, task: Task, message: Any) -> None:
+    def _take(self, progress: _Progress, message: Any) -> None:
+        commit = _commit_of(message.headers())
+        if commit < progress.commit:
+            raise Fatal(
+                f"changelog record {self._here(message)} was not written by this application"
+                + (f": it is of commit {commit}, after one of {progress.commit}" if commit >= 0 else "")
+                + f". Somebody has changed the state, so it cannot be trusted. {self._mend()}"
+            )
+        progress.commit = commit
         try:
-            task.restore(message.key() or b"", message.value())
+            progress.task.restore(message.key() or b"", message.value())
         except (ValueError, RecursionError) as error:
             raise Fatal(
-                f"changelog record {self._topic}[{message.partition()}]@{message.offset()} cannot be read: {error}. "
-                "It was written by an incompatible version, or by somebody else. Run the version that wrote it, or "
-                "delete this application's changelog and the offsets of its group "
-                f"{self._cluster.named(self._application)}, so that it starts anew."
+                f"changelog record {self._here(message)} cannot be read: {error}. It was written by an incompatible "
+                f"version: run that one again. {self._mend()}"
             ) from error
 
+    def _here(self, message: Any) -> str:
+        return f"{self._topic}[{message.partition()}]@{message.offset()}"
+
+    def _mend(self) -> str:
+        return f"Bring the topic back as it was; otherwise {way_out(self._application)}."
+
     def _finish(self, task: Task) -> Task:
-        task.restored()
+        try:
+            task.restored()
+        except ValueError as error:
+            raise Fatal(
+                f"the state in {self._topic}[{task.partition}] was written by an incompatible version: {error}. Run "
+                f"that version again, or {way_out(self._application)}."
+            ) from error
         metrics.restore_ratio.labels(self._application, task.partition).set(1)
         log.info("state restored", application=self._application, partition=task.partition, keys=task.keys)
         return task
@@ -190,3 +234,11 @@ class Restoration:
                 fetch_wait_max_ms=10,  # the end is only known by an answer that holds nothing
             )
         return self._consumer
+
+
+def _commit_of(headers: Headers | None) -> int:
+    """The number of the commit that a record came with; -1 for a record of somebody else."""
+    if not headers or headers[0][0] != _COMMIT:
+        return -1
+    value = headers[0][1] or b""
+    return int(value) if value.isdigit() else -1

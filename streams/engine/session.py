@@ -15,6 +15,7 @@ from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, cl
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Stop
 from streams.engine.ownership import Ownership
+from streams.engine.restore import stamp
 from streams.engine.task import Task
 from streams.engine.timers import WALL
 from streams.engine.transactions import Change, Transactions
@@ -50,7 +51,9 @@ class Session:
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
         self._standbys = worker.standbys
-        self._own = Ownership(cluster, processor, worker.make, worker.standbys, options.transaction_timeout)
+        self._own = Ownership(
+            cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
+        )
         self._transactions = Transactions(
             cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
         )
@@ -200,7 +203,9 @@ class Session:
         began = self._clock.monotonic()
         drained = [(task, *task.drain()) for task in pending]
         offsets = [
-            TopicPartition(name, task.partition, task.offsets[topic.name], str(task.commits))
+            TopicPartition(
+                name, task.partition, task.offsets[topic.name], self._own.identities.mark(name, task.commits)
+            )
             for task in pending
             for name, topic in self._own.topics.items()
         ]
@@ -218,11 +223,12 @@ class Session:
         metrics.commit_seconds.labels(self._application).observe(self._clock.monotonic() - began)
 
     def _changelog_of(self, task: Task, changes: list[tuple[bytes, bytes | None]]) -> Iterator[Change]:
+        commit = stamp(task.commits)
         for key, value in changes[:-1]:
-            yield self._changelog, task.partition, key, value, None
+            yield self._changelog, task.partition, key, value, commit, None
         if changes:
             report = task.delivered if self._worker.stores.keep or self._options.standbys else None
-            yield self._changelog, task.partition, *changes[-1], report
+            yield self._changelog, task.partition, *changes[-1], commit, report
 
     def _rewind(self, error: Abortable) -> None:
         log.warning(
@@ -273,6 +279,7 @@ class Session:
 
     def _keep_house(self, now: int) -> None:
         self._housekeeping_at = self._clock.monotonic() + 1.0
+        self._own.identities.glance()
         for partition, task in self._own.tasks.items():
             metrics.state_keys.labels(self._application, partition).set(task.keys)
             for name, topic in self._own.topics.items():

@@ -20,6 +20,8 @@ COUNTERS = "__task"
 """The table in which a task keeps its own numbers: commits, watermark and event times."""
 TIMERS = "__timers"
 """The table in which a task keeps its timers."""
+SHAPES = "__schema"
+"""The table in which a task keeps the shape of what its tables hold."""
 _encode = msgspec.json.Encoder().encode
 
 

@@ -13,6 +13,7 @@ from streams.engine import metrics
 from streams.engine.emitter import Batch, Emitter
 from streams.engine.errors import EngineError, Fatal
 from streams.engine.expiry import Dated, Expiring, until_of
+from streams.engine.fingerprint import differences, shape_of
 from streams.engine.ports import (
     JournalEntry,
     MessagePort,
@@ -25,7 +26,7 @@ from streams.engine.ports import (
     Vocabulary,
     tables_of,
 )
-from streams.engine.state import COUNTERS, TIMERS, Table
+from streams.engine.state import COUNTERS, SHAPES, TIMERS, Table
 from streams.engine.stores import MemoryStore, Store
 from streams.engine.timers import EVENT, WALL, Timers
 from streams.engine.watermark import Watermark
@@ -69,6 +70,8 @@ class Task:
         for name, declared in tables_of(processor):
             setattr(self.processor, name, self._declare(declared))
         self.tables[TIMERS] = self._table(TIMERS, int)
+        self.tables[SHAPES] = self._table(SHAPES, str)
+        self._shapes = {name: shape_of(table.value) for name, table in self.tables.items() if name[:2] != "__"}
         self.timers = Timers(self.tables[TIMERS])
         self.processor.timers = self.timers
         self.clock = Watermark((t.name for t in processor.reads if not t.broadcast), self.tables[COUNTERS])
@@ -271,6 +274,7 @@ class Task:
         self.tables[COUNTERS].put("commits", commit)
         self.clock.save()
         self.tables[COUNTERS].keep()
+        self._note_shapes()
         outputs = self._conflated(commit)
         outputs += (output for _, output in self.out.appended)
         outputs += map(self.vocabulary.dead_letter, self._poison)
@@ -292,6 +296,13 @@ class Task:
         )
         changes = [change for table in self.tables.values() for change in table.changes()]
         return outputs, changes
+
+    def _note_shapes(self) -> None:
+        known = self.tables[SHAPES]
+        for name, shape in self._shapes.items():
+            if known.get(name) != shape:
+                known.put(name, shape)
+        known.keep()
 
     def _conflated(self, commit: int) -> list[Output]:
         outputs: list[Output] = []
@@ -362,7 +373,10 @@ class Task:
             table.committed = self.store.rows(table.name, table.value, table.expires)
 
     def restored(self) -> None:
-        """The changelog has been read to its end."""
+        """The changelog has been read to its end. Raises ValueError when the state is of another shape."""
+        for name, written in self.tables[SHAPES].items():
+            if found := differences(written, self._shapes.get(name, written)):
+                raise ValueError(f"table {name!r}: {'; '.join(found)}")
         self.timers.rebuild()
         self.clock.load()
         self._clear()

@@ -11,11 +11,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from streams.engine.errors import Abortable, Corrupted, EngineError, Migrated, classify
 from streams.engine.outside import Consumer, Outside, Producer
 from streams.engine.partitions import partition_of
-from streams.engine.ports import Output
+from streams.engine.ports import Headers, Output
 
 log = structlog.get_logger(__name__)
-Change = tuple[str, int, bytes, bytes | None, Callable[[int], None] | None]
-"""A changelog record: topic, partition, key, value, and who is told the offset that it was given."""
+Change = tuple[str, int, bytes, bytes | None, Headers, Callable[[int], None] | None]
+"""A changelog record: topic, partition, key, value, headers, and who is told the offset that it was given."""
 
 
 class Transactions:
@@ -73,11 +73,11 @@ class Transactions:
             for o in outputs:
                 place = o.route if isinstance(o.route, int) else partition_of(o.route, count)
                 produce(named(o.topic), o.value, o.key, place, headers=o.headers)
-            for topic, partition, key, value, report in changes:
+            for topic, partition, key, value, headers, report in changes:
                 if report is None:
-                    produce(topic, value, key, partition)
+                    produce(topic, value, key, partition, headers=headers)
                 else:
-                    produce(topic, value, key, partition, on_delivery=_told(report))
+                    produce(topic, value, key, partition, headers=headers, on_delivery=_told(report))
             self._send(offsets, member)
             self._producer.commit_transaction(self._timeout)
         except KafkaException as error:

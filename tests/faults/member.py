@@ -16,6 +16,9 @@ from streams.engine.supervisor import run_workers
 from streams.engine.worker import Worker
 from tests.faults import app
 
+STALLED = 30.0
+"""Seconds; longer than a process is frozen for and than any single call may take."""
+
 
 def main(bootstrap: str, slot: str) -> int:
     """Work until told to stop; returns the exit code."""
@@ -29,7 +32,7 @@ def main(bootstrap: str, slot: str) -> int:
     ]
     with interruptible() as stop:
         try:
-            run_workers(workers, stop)
+            run_workers(workers, stop, stall_limit=STALLED)
         except EngineError as error:
             log.critical("stopped", verdict=type(error).__name__, why=str(error))
             return 1

@@ -5,7 +5,8 @@ others. Commands are JSON lines on standard input, each answered by a line on st
 
 ``{"mode": "pass"}``, ``{"mode": "delay", "seconds": 0.2}``, ``{"mode": "mute"}`` (replies are dropped),
 ``{"mode": "hole"}`` (both ways), each with ``"share"``: of the connections that it concerns, by their number;
-``{"cut": 0.5}``: cut this share of the connections. What lost bytes is cut when the mode ends.
+``{"cut": 0.5}``: cut this share of the connections. What lost bytes is cut when the mode ends. ``{"hold": true}``:
+requests wait until ``{"hold": false}``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Proxy:
         self._links: set[Link] = set()
         self._opened = 0
         self.mode: dict[str, Any] = {"mode": "pass"}
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client."""
@@ -76,6 +79,8 @@ class Proxy:
                     await asyncio.sleep(mode["seconds"])
                 elif mode["mode"] == "hole" or (mode["mode"] == "mute" and reply):
                     link.lossy = True
+                if not reply:
+                    await self._flowing.wait()
                 if not link.lossy or (mode["mode"] == "mute" and not reply):
                     writer.write(data)
                     await writer.drain()
@@ -83,6 +88,9 @@ class Proxy:
 
     def obey(self, command: dict[str, Any]) -> None:
         """Change the fault of the moment, or cut."""
+        if "hold" in command:
+            (self._flowing.clear if command["hold"] else self._flowing.set)()
+            return
         for link in list(self._links):
             if link.lossy or ("cut" in command and link.concerns(command["cut"])):
                 link.cut()

@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from streams.engine import layout
 from streams.engine.errors import Fatal
 from streams.engine.partitions import partition_of
+from streams.engine.restore import stamp
 from tests.integration.streams.engine import counting as app
 
 
@@ -101,7 +102,7 @@ def test_worker_when_a_changelog_record_cannot_be_read_stops_and_names_it(field,
     field.factor(1)
     changelog = field.cluster.named("counting-changelog")
     producer = field.cluster.publisher()
-    producer.produce(changelog, value, key, 2)
+    producer.produce(changelog, value, key, 2, headers=stamp(1))
     assert producer.flush(30) == 0
     with field.running() as running:
         error = running.ended()
@@ -121,7 +122,7 @@ def test_worker_when_its_changelog_was_lost_stops_instead_of_counting_anew(field
     with field.running() as running:
         error = running.ended()
     assert isinstance(error, Fatal)
-    assert f"but the state in {changelog} is that of commit 0" in str(error)
+    assert f"Topic {changelog} was deleted and created anew" in str(error)
 
 
 def test_worker_when_its_offsets_were_lost_stops_instead_of_counting_again(field):
