@@ -16,7 +16,7 @@ from streams.engine.errors import Corrupted, Fatal, classify
 from streams.engine.identity import way_out
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
-from streams.engine.ports import Headers
+from streams.engine.stamps import follow
 from streams.engine.task import Task
 
 Place = tuple[str, int]
@@ -67,14 +67,6 @@ def bounds(
             if clock.monotonic() > deadline:
                 raise Corrupted(f"no broker tells the ends of {unknown}")
         clock.sleep(0.02)
-
-
-_COMMIT = "commit"
-
-
-def stamp(commit: int) -> Headers:
-    """Headers of every changelog record: the commit that it was written in. Others do not know to write them so."""
-    return [(_COMMIT, b"%d" % commit)]
 
 
 @dataclass
@@ -189,14 +181,13 @@ class Restoration:
             self._consumer = None
 
     def _take(self, progress: _Progress, message: Any) -> None:
-        commit = _commit_of(message.headers())
-        if commit < progress.commit:
+        try:
+            progress.commit = follow(message.headers(), progress.commit)
+        except ValueError as error:
             raise Fatal(
-                f"changelog record {self._here(message)} was not written by this application"
-                + (f": it is of commit {commit}, after one of {progress.commit}" if commit >= 0 else "")
-                + f". Somebody has changed the state, so it cannot be trusted. {self._mend()}"
-            )
-        progress.commit = commit
+                f"changelog record {self._here(message)} was not written by this application: {error}. Somebody has "
+                f"changed the state, so it cannot be trusted. {self._mend()}"
+            ) from error
         try:
             progress.task.restore(message.key() or b"", message.value())
         except (ValueError, RecursionError) as error:
@@ -234,11 +225,3 @@ class Restoration:
                 fetch_wait_max_ms=10,  # the end is only known by an answer that holds nothing
             )
         return self._consumer
-
-
-def _commit_of(headers: Headers | None) -> int:
-    """The number of the commit that a record came with; -1 for a record of somebody else."""
-    if not headers or headers[0][0] != _COMMIT:
-        return -1
-    value = headers[0][1] or b""
-    return int(value) if value.isdigit() else -1

@@ -15,7 +15,7 @@ from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, cl
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Stop
 from streams.engine.ownership import Ownership
-from streams.engine.restore import stamp
+from streams.engine.stamps import stamp
 from streams.engine.task import Task
 from streams.engine.timers import WALL
 from streams.engine.transactions import Change, Transactions

@@ -19,6 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 from streams.engine import metrics
 from streams.engine.layout import changelog_of
 from streams.engine.outside import Consumer, Outside
+from streams.engine.stamps import follow
 from streams.engine.stores import MemoryStore
 from streams.engine.task import Task
 
@@ -42,6 +43,7 @@ class Standbys:
         self._copies = copies
         self._make = make
         self._tasks: dict[int, Task] = {}
+        self._commits: dict[int, int] = {}
         self._wanted: set[int] = set()
         self._consumer: Consumer | None = None
         self._admin = cluster.admin() if copies else None
@@ -77,6 +79,7 @@ class Standbys:
         """The copy of a partition that this worker now owns, if there is one. It goes on at its store's position."""
         task = self._tasks.pop(partition, None)
         if task is not None:
+            self._commits.pop(partition, None)
             self._reader().incremental_unassign([TopicPartition(self._topic, partition)])
         return task
 
@@ -143,9 +146,10 @@ class Standbys:
         if task is None:
             return ""
         try:
+            self._commits[task.partition] = follow(message.headers(), self._commits.get(task.partition, 0))
             task.restore(message.key() or b"", message.value())
         except (ValueError, RecursionError) as error:
-            return f"{self._topic}[{message.partition()}]@{message.offset()} cannot be read: {error}"
+            return f"{self._topic}[{message.partition()}]@{message.offset()} cannot be taken: {error}"
         task.store.position = message.offset() + 1
         return ""
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from streams.engine.fingerprint import shape_of
 from streams.engine.ports import tables_of
 from streams.engine.rows import MemoryRows, Rows
 
@@ -95,7 +96,5 @@ class MemoryStores:
 
 def fingerprint(processor: type[Any]) -> str:
     """What the rows of a processor's tables look like: names, JSON Schemas of their values, and whether they expire."""
-    shapes = {
-        state.name: (msgspec.json.schema(state.value), state.ttl is not None) for _, state in tables_of(processor)
-    }
+    shapes = {state.name: (shape_of(state.value), state.ttl is not None) for _, state in tables_of(processor)}
     return hashlib.blake2b(msgspec.json.encode(shapes, order="deterministic"), digest_size=16).hexdigest()

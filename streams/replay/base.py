@@ -31,7 +31,10 @@ def state_before(changelog: Tape, task: Task, entry: Entry) -> None:
             number, time = int(value or 0), message.timestamp()[1] * 1000
             near = abs(time - entry.time) <= _TOGETHER
             if near and number == wanted and (seen or wanted == 1):
-                task.restored()
+                try:
+                    task.restored()
+                except ValueError as error:
+                    raise Gone(f"the state in {changelog.place} was written by another version: {error}") from error
                 return
             late = time > entry.time + _TOGETHER or (near and number >= wanted)
             if late and (seen or number == 1):

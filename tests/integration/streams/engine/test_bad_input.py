@@ -14,7 +14,7 @@ from streams.engine import layout
 from streams.engine.errors import Fatal
 from streams.engine.identity import Mark
 from streams.engine.partitions import partition_of
-from streams.engine.restore import stamp
+from streams.engine.stamps import stamp
 from tests.integration.streams.engine import counting as app
 
 PLACE = partition_of("k0", app.PARTITIONS)

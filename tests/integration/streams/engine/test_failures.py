@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from streams.engine import layout
 from streams.engine.errors import Fatal
 from streams.engine.partitions import partition_of
-from streams.engine.restore import stamp
+from streams.engine.stamps import stamp
 from tests.integration.streams.engine import counting as app
 
 
