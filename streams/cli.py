@@ -249,6 +249,36 @@ def replay(
 
 
 @app.command()
+def reset(
+    application: Annotated[str, typer.Argument(help="Processor to start afresh.")],
+    beginning: Annotated[
+        bool, typer.Option("--to-beginning", help="All that Kafka still has is processed again; the default.")
+    ] = False,
+    end: Annotated[bool, typer.Option("--to-end", help="Only what comes from now on is processed.")] = False,
+    time_: Annotated[
+        str | None, typer.Option("--to-time", help="From this time on (ISO 8601, UTC), as Kafka's timestamps tell it.")
+    ] = None,
+    left: Annotated[
+        bool, typer.Option("--skip-lost", help="Keep the state; go on at the first record that is still there.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what it would change.")] = False,
+    kafka: Kafka = None,
+) -> None:
+    """Start a processor afresh: delete its state, set its offsets. Without --yes it says what that means.
+
+    It must be stopped. Limits, rules, switches and instruments are always read from their beginning.
+    """
+    from streams.commands import reset as command
+
+    start = command.start_of(beginning=beginning, end=end, time=time_, left=left)
+    work = command.reset_of(Settings.load(kafka=kafka), application)
+    plan = work.plan(start)
+    if yes:
+        work.carry_out(plan)
+    command.show(plan, Console(), done=yes)
+
+
+@app.command()
 def doctor(kafka: Kafka = None) -> None:
     """Examine broker, topics, rights, clocks and lag; say how to mend what is wrong. Exit status 1 if anything is."""
     from streams import pipeline

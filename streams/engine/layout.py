@@ -53,6 +53,9 @@ def differences(cluster: Cluster, specs: Iterable[TopicSpec], timeout: float = 1
             try:
                 config = future.result()
             except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # deleted a moment ago
+                    found[resource.name] = ["is missing"]
+                    continue
                 raise classify(error, f"reading the settings of topic {resource.name}") from error
             for setting, must in wanted[resource.name].config.items():
                 value = config[setting].value if setting in config else None
@@ -70,6 +73,15 @@ def ensure(cluster: Cluster, specs: Iterable[TopicSpec], *, replication: int = 1
     specs = list(specs)
     found = differences(cluster, specs, timeout)
     missing = [spec for spec in specs if found.get(cluster.named(spec.name)) == ["is missing"]]
+    refuse(found)
+    if missing:
+        _create(cluster, missing, replication, timeout)
+        _await(cluster, missing, timeout)
+    return [cluster.named(spec.name) for spec in missing]
+
+
+def refuse(found: dict[str, list[str]]) -> None:
+    """Raise Fatal with every difference of topics that exist."""
     wrong = {name: what for name, what in found.items() if what != ["is missing"]}
     if wrong:
         lines = [f"  {name}: {difference}" for name, what in sorted(wrong.items()) for difference in what]
@@ -79,10 +91,6 @@ def ensure(cluster: Cluster, specs: Iterable[TopicSpec], *, replication: int = 1
             + "\nAlter them with Kafka's own tools, or let gridtape make its own ones under another prefix "
             "(setting topic_prefix)."
         )
-    if missing:
-        _create(cluster, missing, replication, timeout)
-        _await(cluster, missing, timeout)
-    return [cluster.named(spec.name) for spec in missing]
 
 
 def _create(cluster: Cluster, specs: list[TopicSpec], replication: int, timeout: float) -> None:

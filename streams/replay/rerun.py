@@ -12,6 +12,7 @@ from schemas import cloudevents, topics
 from schemas.journal import Journal, Segment
 from streams.engine.errors import Fatal
 from streams.engine.ports import MessagePort, Output, TopicPort
+from streams.engine.state import COUNTERS
 from streams.engine.task import Task
 from streams.vocabulary import Words
 
@@ -26,6 +27,11 @@ class Entry:
     record: Journal
     time: int
     at: str
+
+    @property
+    def anew(self) -> bool:
+        """Whether there is no state before it: the first commit, and that of a reset, which was fed nothing."""
+        return self.record.commit == 1 or not self.record.segments
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,12 @@ class Rerun:
         self._topics: dict[str, TopicPort] = {topic.name: topic for topic in self.processor.reads}
         self.reset()
 
-    def reset(self) -> None:
-        """Forget all state: commit 1 comes next."""
+    def reset(self, commits: int = 0) -> None:
+        """Forget all state but the number of ``commits`` that were before."""
         self.task = Task(self.processor, self.partition, Words(), named=self.named, **self.accessors)
+        if commits:
+            self.task.restore(f"{COUNTERS}/commits".encode(), b"%d" % commits)
+            self.task.restored()
 
     def twin(self) -> Rerun:
         """Another task with the same committed state; it takes any ``MessagePort``."""

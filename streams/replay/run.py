@@ -89,8 +89,8 @@ def walk(store: Store, rerun: Rerun, span: Span, now: int, outcome: Outcome) -> 
             continue
         if span.over(entry):
             break
-        if number == 1:
-            rerun.reset()
+        if entry.anew:
+            rerun.reset(number - 1)
         elif not ready:
             try:
                 begin(store, rerun, entry, outcome)
@@ -126,9 +126,9 @@ def _from_the_start(store: Store, rerun: Rerun, until: Entry) -> None:
             if not started:
                 break
             return
-        if entry.record.commit == 1:
+        if entry.anew:
             started = True
-            rerun.reset()
+            rerun.reset(entry.record.commit - 1)
         if started:
             made = rerun.play(entry, partial(store.fed, rerun.partition))
             if differs(entry, made):

@@ -75,7 +75,7 @@ class Supposition:
         twin, entry, pending = rerun, None, self._pending(processor, partition)
         try:
             for entry in walk(self._store, rerun, self._span, self._now, outcome):
-                begins = not outcome.commits or entry.record.commit == 1
+                begins = not outcome.commits or entry.anew
                 if begins:
                     twin = rerun.twin()
                 fed = _once(partial(self._store.fed, partition))

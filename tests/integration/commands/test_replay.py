@@ -26,6 +26,7 @@ from streams.commands.replay import as_json, chosen, show, span_of, verify
 from streams.engine import layout
 from streams.engine.layout import TopicSpec, changelog_of
 from streams.engine.partitions import partition_of
+from streams.engine.reset import Reset, Start
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Worker
 from streams.replay.span import Span
@@ -109,13 +110,16 @@ class Clocked(Counting):
         return time.time() if n == 3 else float(n)
 
 
-def counted(cluster, processor, ticks):
-    """Run a processor on ticks of one instrument until each is counted, in several commits; return its partition."""
+def counted(cluster, processor, ticks, begin=0):
+    """Run a processor on ticks of one instrument until each is counted, in several commits; return its partition.
+
+    ``begin``: offset from which its outputs are new.
+    """
     layout.ensure(cluster, [TopicSpec(changelog_of(processor.name), 4, {"cleanup.policy": "compact"})])
     producer, now, stop = cluster.publisher(), time.time_ns() // 1000, threading.Event()
     place = partition_of("WTI", 4)
     reader = cluster.reader("counted")
-    reader.assign([TopicPartition(cluster.named("telemetry"), place, 0)])
+    reader.assign([TopicPartition(cluster.named("telemetry"), place, begin)])
     worker = Worker(cluster, processor, Words(), partitions=4)
     thread = threading.Thread(
         target=run_workers, args=([worker], stop), kwargs={"stall_limit": math.inf}, name="counting", daemon=True
@@ -156,6 +160,21 @@ def test_replay_when_inputs_are_deleted_says_so_and_goes_on_from_the_changelog(c
     outcome = next(verify(cluster, [Counting], span_of("4", None), place))
     assert outcome.equal, outcome
     assert (outcome.first, outcome.commits) == (4, 2)
+
+
+def test_replay_when_application_was_reset_makes_both_lives_again(cluster):
+    place = counted(cluster, Counting, 5)
+    specs = [TopicSpec(t.name, 4) for t in (topics.ticks, topics.telemetry, topics.journal)]
+    specs.append(TopicSpec(changelog_of(Counting.name), 4, {"cleanup.policy": "compact"}))
+    reset = Reset(cluster, Counting, specs, Words(), 4)
+    reset.carry_out(reset.plan(Start.END))
+    counted(cluster, Counting, 3, begin=10)  # each commit has a marker after its record
+    outcome = next(verify(cluster, [Counting], Span(), place))
+    assert outcome.equal, outcome
+    assert (outcome.first, outcome.last, outcome.commits) == (1, 9, 9)  # the sixth is the reset
+    outcome = next(verify(cluster, [Counting], span_of("8", None), place))
+    assert outcome.equal, outcome
+    assert (outcome.first, outcome.commits) == (8, 2)
 
 
 def test_replay_when_application_is_unknown_names_those_there_are(day):
