@@ -77,7 +77,7 @@ class Identities:
         """Ask for all of them. Raises Fatal when one is missing, has other partitions or is no longer the same."""
         for name, answer in self._ask().items():
             try:
-                self._compare(name, answer.result(self._timeout + 1))
+                self._compare(name, answer.result())
             except KafkaException as error:
                 raise classify(error, f"asking for topic {name}") from error
 

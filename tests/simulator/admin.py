@@ -1,17 +1,20 @@
-"""An admin client, as far as a running worker uses it: ends of partitions, members of the group."""
+"""An admin client, as far as a running worker uses it: ends of partitions, topics, members of the group."""
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from tests.simulator.broker import Broker
 from tests.simulator.network import Network, TimedOut
 from tests.simulator.scheduler import Process
 
 _EARLIEST = -2
+_LOOK = 0.002
+"""Seconds between two looks for an answer."""
 
 
 class SimAdmin:
@@ -41,6 +44,19 @@ class SimAdmin:
             return {tp: Future(code=KafkaError._TIMED_OUT) for tp in wanted}
         return {tp: Future(SimpleNamespace(offset=offset)) for tp, offset in offsets.items()}
 
+    def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future]:
+        """Answered in the background; asking for the result waits. No topic is ever made anew."""
+        logs, found = self._broker.logs, {}
+        for name in topics.topic_names:
+            future = found[name] = Future(process=self._process)
+
+            def ask(name: str = name) -> Any:
+                return SimpleNamespace(partitions=[p for topic, p in logs if topic == name], topic_id=f"id-of-{name}")
+
+            self._network.post(self._process, "leader", "DescribeTopics", ask, future.settle)
+            self._process.at(request_timeout, partial(future.settle, None, KafkaError._TIMED_OUT))
+        return found
+
     def describe_consumer_groups(self, group_ids: list[str], request_timeout: float) -> dict[str, Future]:
         """Answered in the background."""
         (group_id,) = group_ids
@@ -64,20 +80,28 @@ class SimAdmin:
 class Future:
     """An answer, or the code of an error."""
 
-    def __init__(self, value: Any = None, code: int | None = None) -> None:
+    def __init__(self, value: Any = None, code: int | None = None, process: Process | None = None) -> None:
         self._value = value
         self._code = code
+        self._process = process
 
     def settle(self, value: Any, code: int | None) -> None:
-        """The answer has come."""
-        self._value, self._code = value, code
+        """The answer has come; only the first counts."""
+        if not self.done():
+            self._value, self._code = value, code
 
     def done(self) -> bool:
         """Whether there is one."""
         return self._value is not None or self._code is not None
 
+    def exception(self) -> Exception | None:
+        """Why there is no result, once it is done."""
+        return None if self._code is None else KafkaException(KafkaError(self._code))
+
     def result(self) -> Any:
         """What was asked for. Raises KafkaException."""
+        while self._process is not None and not self.done():
+            self._process.wait(_LOOK)
         if self._code is not None:
             raise KafkaException(KafkaError(self._code))
         return self._value

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from confluent_kafka import KafkaError
 
@@ -19,7 +20,8 @@ from tests.simulator.partition import ALONE, Log, Pid
 from tests.simulator.scheduler import Scheduler
 
 Place = tuple[str, int]
-Record = tuple[int, bytes | None, bytes | None]
+Record = tuple[int, bytes | None, bytes | None, Any]
+"""Number, key, value and headers."""
 
 
 @dataclass

@@ -202,6 +202,7 @@ class SimConsumer:
                 offset=e.offset,
                 key=e.key,
                 value=e.value,
+                headers=e.headers,
                 timestamp=(1, int(e.time * 1000)),
             )
             for e in entries

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     value: bytes | None
     time: float
     control: bool | None = None
+    headers: Any = None
 
 
 class Log:
@@ -45,14 +46,14 @@ class Log:
         self,
         pid: Pid,
         transaction: int,
-        records: list[tuple[int, bytes | None, bytes | None]],
+        records: list[tuple[int, bytes | None, bytes | None, Any]],
         time: float,
     ) -> None:
-        """Append (number, key, value) records; those of a transaction hold the last stable offset back."""
+        """Append (number, key, value, headers) records; those of a transaction hold the last stable offset back."""
         if pid != ALONE:
             self._open.setdefault(pid[0], self.end)
-        for number, key, value in records:
-            self.entries.append(Entry(self.end, pid, transaction, number, key, value, time))
+        for number, key, value, headers in records:
+            self.entries.append(Entry(self.end, pid, transaction, number, key, value, time, headers=headers))
             self.end += 1
 
     def mark(self, pid: Pid, transaction: int, *, commit: bool, time: float) -> None:

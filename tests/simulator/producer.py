@@ -77,7 +77,7 @@ class SimProducer:
         if on_delivery is not None:
             self._reports[self._number] = on_delivery
         self._queued_at = self._process.scheduler.now
-        self._queue.setdefault((topic, partition), []).append((self._number, key, value))
+        self._queue.setdefault((topic, partition), []).append((self._number, key, value, headers))
 
     def send_offsets_to_transaction(self, positions: list[TopicPartition], metadata: Any, timeout: float = -1) -> None:
         rng, rates = self._process.scheduler.rng, self._network.rates
@@ -226,7 +226,7 @@ class SimProducer:
             self._process, "leader", what, lambda: broker.produce(name, pid, place, sequence, records), timeout
         )
         del self._unacknowledged[place]
-        for offset, (number, _, _) in enumerate(records, after - len(records)):
+        for offset, (number, *_) in enumerate(records, after - len(records)):
             if number in self._reports:
                 self._delivered.append((self._reports.pop(number), offset))
 

@@ -26,7 +26,7 @@ class Source:
         self._ids = 0
         self._producers = 1_000_000
         for partition in range(partitions):
-            broker.append((app.factors.name, partition), [(0, b"factor", app.factors.encode(app.Factor(FACTOR)))])
+            broker.append((app.factors.name, partition), [(0, b"factor", app.factors.encode(app.Factor(FACTOR)), None)])
 
     def feed(self) -> None:
         """Send some records of one key now, and again later, until ``dry``."""
@@ -37,7 +37,7 @@ class Source:
         key = f"k{rng.randrange(_KEYS)}"
         place = (topic.name, partition_of(key, self._partitions))
         batch = [self._hit(key) for _ in range(rng.choice((1, 2, 5)))]
-        records: list[Record] = [(0, key.encode(), b"{" if hit is None else topic.encode(hit)) for hit in batch]
+        records: list[Record] = [(0, key.encode(), b"{" if hit is None else topic.encode(hit), None) for hit in batch]
         first = self._broker.logs[place].end
         accepted: dict[At, app.Hit | None] = {(*place, first + n): hit for n, hit in enumerate(batch)}
         if rng.random() < 0.7:
