@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import NewTopic
 from hypothesis import settings
 
 from schemas import topics
+from schemas.topics import Topic
 from streams.engine.cluster import Cluster
 from streams.engine.restore import bounds
 from streams.local.kafka import Kafka
 from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
 from streams.local.redis import Redis
+from streams.pipeline import config
 
 PARTITIONS = 4
 settings.register_profile("gridtape", deadline=None, print_blob=True)  # a busy machine is no fault of the code
@@ -73,25 +76,25 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, i
 
 
 @pytest.fixture
-def cluster(kafka: str) -> Iterator[Cluster]:
-    """A tenant of its own on the Kafka, with every topic of the schemas created with 4 partitions."""
+def wanted() -> Iterable[Topic[Any]]:
+    """The topics that ``cluster`` creates. To create and delete all takes a broker seconds of CPU time, so folders of
+    tests that need only some say so with a fixture of this name."""
+    return topics.ALL
+
+
+@pytest.fixture
+def cluster(kafka: str, wanted: Iterable[Topic[Any]]) -> Iterator[Cluster]:
+    """A tenant of its own on the Kafka, with the wanted topics of 4 partitions."""
     cluster = Cluster(kafka, prefix=f"t{uuid.uuid4().hex[:8]}")
     admin = cluster.admin()
-    wanted = [
-        NewTopic(
-            cluster.named(topic.name),
-            num_partitions=PARTITIONS,
-            replication_factor=1,
-            config={"cleanup.policy": "compact", "min.compaction.lag.ms": str(topic.retention_ms)}
-            if topic.compacted
-            else {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)},
-        )
-        for topic in topics.ALL
+    created = [
+        NewTopic(cluster.named(topic.name), num_partitions=PARTITIONS, replication_factor=1, config=config(topic))
+        for topic in wanted
     ]
-    for created in admin.create_topics(wanted).values():
-        created.result(timeout=30)
+    for answer in admin.create_topics(created).values():
+        answer.result(timeout=30)
     # the controller has answered, the broker may not lead them yet: asked until it does
-    bounds(cluster, [(topic.topic, n) for topic in wanted for n in range(PARTITIONS)], 30.0)
+    bounds(cluster, [(topic.topic, n) for topic in created for n in range(PARTITIONS)], 30.0)
     yield cluster
     names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
     for deleted in admin.delete_topics(names).values():

@@ -24,7 +24,9 @@ from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
+from schemas.topics import Topic
 from streams.engine.cluster import Cluster
+from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
 
 Running = Callable[..., AbstractContextManager[None]]
@@ -76,6 +78,12 @@ class Tape:
             if time.monotonic() > deadline:
                 pytest.fail(f"{what}: not within {timeout} s; the last records are {self.records[-5:]}")
             self.read()
+
+
+@pytest.fixture
+def wanted() -> tuple[Topic, ...]:
+    """What devices write; the market's connectors have their own."""
+    return CONNECTORS["mqtt"]
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from schemas import cloudevents, topics
 from schemas.alerts import Alert, AlertKind, Severity
@@ -21,6 +19,7 @@ from schemas.evidence import Evidence, Input
 from schemas.topics import Topic
 from sinks.runner import run_sinks
 from streams.engine.cluster import Cluster
+from streams.pipeline import SINKS
 
 NOW = 1_790_000_000_000_000
 
@@ -44,18 +43,9 @@ def alert(number: int) -> Alert:
 
 
 @pytest.fixture
-def cluster(kafka: str) -> Iterator[Cluster]:
-    """A tenant with only the topics that sinks read and write: far quicker to make than all."""
-    cluster = Cluster(kafka, prefix=f"s{uuid.uuid4().hex[:8]}")
-    admin = cluster.admin()
-    used = (topics.alerts, topics.orders, topics.fills, topics.rejections, topics.ticks, topics.dead_letters)
-    names = [cluster.named(topic.name) for topic in used]
-    for created in admin.create_topics([NewTopic(name, 4, 1) for name in names]).values():
-        created.result(timeout=30)
-    _until(lambda: set(names) <= admin.list_topics(timeout=10).topics.keys())
-    yield cluster
-    for deleted in admin.delete_topics(names).values():
-        deleted.result(timeout=30)
+def wanted() -> set[Topic]:
+    """What sinks read and write."""
+    return {topic for read, written in SINKS.values() for topic in read + written}
 
 
 class Bench:

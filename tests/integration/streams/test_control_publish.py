@@ -13,9 +13,16 @@ from schemas.instruments import Instrument
 from streams import control
 from streams.engine.cluster import Cluster
 from streams.engine.partitions import partition_of
+from streams.pipeline import OPERATOR
 
 NOW = 1_795_000_000_000_000
 PARTITIONS = 4
+
+
+@pytest.fixture
+def wanted() -> tuple[topics.Topic, ...]:
+    """What people publish, and one that is not broadcast."""
+    return (*OPERATOR, topics.ticks)
 
 
 def instrument(name: str) -> control.Keyed:

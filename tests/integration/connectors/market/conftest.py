@@ -5,37 +5,26 @@ from __future__ import annotations
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from connectors.market.fix.codec import Decoder, Message, encode, time_text
 from schemas import topics
 from schemas.gaps import Gap
 from schemas.ticks import Tick
+from schemas.topics import Topic
 from streams.engine.cluster import Cluster
-from tests.conftest import wait_until
 
 WRITTEN = (topics.ticks, topics.gaps, topics.books, topics.fills, topics.dead_letters, topics.devices)
 
 
 @pytest.fixture
-def cluster(kafka: str) -> Iterator[Cluster]:
-    """As everywhere, with the market's topics only: each test here has one of its own, and most take a second."""
-    cluster = Cluster(kafka, prefix=f"t{uuid.uuid4().hex[:8]}")
-    admin = cluster.admin()
-    names = [cluster.named(topic.name) for topic in WRITTEN]
-    for made in admin.create_topics(
-        [NewTopic(name, num_partitions=4, replication_factor=1) for name in names]
-    ).values():
-        made.result(timeout=30)
-    wait_until(lambda: set(names) <= admin.list_topics(timeout=10).topics.keys())
-    yield cluster
-    admin.delete_topics(names)
+def wanted() -> tuple[Topic, ...]:
+    """The market's topics."""
+    return WRITTEN
 
 
 class Records:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from schemas import topics
 from schemas.dead_letters import DeadLetter
+from schemas.topics import Topic
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.layout import TopicSpec, changelog_of
@@ -134,6 +135,12 @@ def native(cluster: Cluster) -> Callable[[threading.Event], None]:
 
 def on_faust(cluster: Cluster) -> Callable[[threading.Event], None]:
     return lambda stop: run_hosts([Host(cluster, Deciding, Words(), partitions=PARTITIONS, options=OPTIONS)], stop)
+
+
+@pytest.fixture
+def wanted() -> tuple[Topic, ...]:
+    """What the processor of these tests reads and writes, and what every engine writes."""
+    return (*Deciding.reads, *Deciding.writes, topics.dead_letters, topics.journal)
 
 
 @pytest.fixture(params=["memory", "native", "faust"])
