@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from streams.settings import Settings
+    import streams.settings
 
 app = typer.Typer(
     name="gridtape",
@@ -271,7 +271,7 @@ def reset(
     from streams.commands import reset as command
 
     start = command.start_of(beginning=beginning, end=end, time=time_, left=left)
-    work = command.reset_of(Settings.load(kafka=kafka), application)
+    work = command.reset_of(_settings(kafka=kafka), application)
     plan = work.plan(start)
     if yes:
         work.carry_out(plan)
@@ -348,7 +348,7 @@ def kill_switch(
     typer.echo(f"kill switch {scope}: {state}")
 
 
-def _settings(**given: Any) -> Settings:
+def _settings(**given: Any) -> streams.settings.Settings:
     from streams.settings import Settings
 
     return Settings.load(**given)
