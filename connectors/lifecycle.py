@@ -74,8 +74,9 @@ class Lifecycle:
         return self._state
 
     def state(self, state: DeviceState, why: str = "") -> None:
-        """The link is in ``state``; a change is written, and logged with its reason."""
+        """The link is in ``state``; a change is written, and logged with its reason; another reason alone is not."""
         if state is self._state:
+            self._reason = why[:2000]  # told with the next heartbeat
             return
         (log.info if state in (DeviceState.LIVE, DeviceState.CONNECTING) else log.warning)(
             f"{self._connector} device is {state.value}",

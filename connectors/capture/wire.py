@@ -30,9 +30,12 @@ _KEEPALIVE = 3_600_000_000  # microseconds: pings would come at other times when
 
 def redirected(config: Config, place: Place) -> Config:
     """``config`` with every address led through ``place``; connectors that cannot be played back are left out."""
-    modbus = [
-        one.model_copy(update={"host": "127.0.0.1", "port": place(one.host, one.port, None)}) for one in config.modbus
-    ]
+    modbus = []
+    for one in config.modbus:
+        if one.host is not None:  # a serial line has no address that could be led elsewhere
+            tls = TlsFiles(one.tls, one.host) if one.tls is not None else None
+            there = {"host": "127.0.0.1", "port": place(one.host, one.port, tls), "tls": None}
+            modbus.append(one.model_copy(update=there))
     changes: dict[str, Any] = {"modbus": modbus}
     if (mqtt := config.mqtt) is not None:
         tls = TlsFiles(mqtt.tls, mqtt.host) if mqtt.tls is not None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,20 +17,17 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.checks import Measured
-from connectors.fields import Host, Identified, Name, Number, Port, Section, refuse_plaintext, seconds
+from connectors.fields import Host, Identified, Name, Number, Port, Section, Tls, refuse_plaintext, seconds
+from connectors.modbus.line import Framing, Serial
 
 ADDRESSES = 65_536
 """Addresses 0 to 65535 in each of the four tables."""
 
+TLS_PORT = 802
+"""Registered for Modbus/TCP Security."""
+
 Address = Annotated[int, Field(strict=True, ge=0, lt=ADDRESSES)]
 """An address on the wire."""
-
-
-class Framing(enum.StrEnum):
-    """How a request is wrapped: MBAP header with a transaction id, or serial frames carried over TCP without one."""
-
-    TCP = "tcp"
-    RTU_OVER_TCP = "rtu-over-tcp"
 
 
 class Kind(enum.StrEnum):
@@ -207,12 +205,16 @@ class ModbusDevice(Identified):
     ``max_registers`` and ``max_bits`` bound one request (the protocol allows 125 and 2000, many devices less).
     Neighbours are read together when no more than ``max_hole`` unused addresses lie between them. ``retries``: how
     often a request is repeated before the device counts as lost; ``backoff_ceiling``: the longest wait between
-    attempts to reach it again. ``sunspec``: the device tells its registers itself; ``registers`` come on top.
+    attempts to reach it again. ``pause``: the least silence before a request. Units with the same address share one
+    connection and are asked in turn. ``tls`` needs framing tcp; its port is 802 unless given. ``sunspec``: the device
+    tells its registers itself; ``registers`` come on top.
     """
 
     name: Name
-    host: Host
+    host: Host | None = None
     port: Port = 502
+    serial: Serial | None = None
+    tls: Tls | None = None
     unit_id: Annotated[int, Field(strict=True, ge=0, le=255)] = 1
     framing: Framing = Framing.TCP
     poll_interval: Annotated[int, seconds(least=0.05)] = 1_000_000
@@ -221,20 +223,34 @@ class ModbusDevice(Identified):
     max_registers: Annotated[int, Field(strict=True, ge=1, le=125)] = 125
     max_bits: Annotated[int, Field(strict=True, ge=1, le=2000)] = 2000
     max_hole: Annotated[int, Field(strict=True, ge=0, le=124)] = 8
+    pause: Annotated[int, seconds(least=0, most=60)] = 0
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
     allow_plaintext: bool = False
     sunspec: Annotated[SunSpec | None, BeforeValidator(_section)] = None
     registers: list[Register] = Field(default_factory=list)
 
+    @property
+    def address(self) -> str:
+        """Where it is reached, in a person's words."""
+        return f"{self.host}:{self.port}" if self.serial is None else self.serial.port
+
+    @property
+    def gap(self) -> float:
+        """Seconds of silence before a request: what is configured, and what an RTU line needs anyway."""
+        least = self.serial.silence if self.serial is not None and self.framing is Framing.RTU else 0
+        return max(self.pause, least) / 1e6
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_tls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("tls") is not None:
+            return {"port": TLS_PORT, **data}
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = []
-        try:
-            # Modbus has no encryption of its own in the field; a tunnel or a closed network has to be named as meant.
-            refuse_plaintext(self.host, encrypted=False, allow_plaintext=self.allow_plaintext)
-        except ValueError as error:
-            problems.append(f"host: {error}")
-        if self.framing is Framing.RTU_OVER_TCP and self.unit_id > 247:
+        problems = list(self._unreachable())
+        if self.framing is not Framing.TCP and self.unit_id > 247:
             problems.append(f"unit_id: {self.unit_id} is reserved on a serial line; expected 0 to 247")
         if not self.registers and self.sunspec is None:
             problems.append(
@@ -253,3 +269,23 @@ class ModbusDevice(Identified):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _unreachable(self) -> Iterator[str]:
+        """What does not fit together in how it is reached."""
+        if self.framing.is_serial:
+            if self.serial is None:
+                yield f'serial: framing "{self.framing}" needs it, for example serial = {{ port = "/dev/ttyUSB0" }}'
+            if self.host is not None or self.tls is not None:
+                yield f'host and tls: framing "{self.framing}" is a serial line of this machine; use "-over-tcp" frames'
+            return
+        if self.serial is not None:
+            yield f'serial: framing "{self.framing}" travels over the network; use "rtu" or "ascii"'
+        if self.tls is not None and self.framing is not Framing.TCP:
+            yield f'tls: only framing "tcp" is spoken within TLS, not "{self.framing}"'
+        if self.host is None:
+            yield "host: is missing and has no default"
+            return
+        try:
+            refuse_plaintext(self.host, encrypted=self.tls is not None, allow_plaintext=self.allow_plaintext)
+        except ValueError as error:
+            yield f"host: {error}"

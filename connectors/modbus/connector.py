@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Sequence
 
 from connectors.device import DeviceFeed
 from connectors.fleet import Fleet, Run
 from connectors.modbus.config import ModbusDevice
+from connectors.modbus.connection import Lines
 from connectors.modbus.poller import Poller
 from connectors.modbus.profile import profile
 from connectors.outlet import Outlet
@@ -22,12 +22,11 @@ class ModbusConnector:
 
     def __init__(self, config: Sequence[ModbusDevice], outlet: Outlet) -> None:
         self._outlet = outlet
+        self._lines = Lines()
         self._fleet = Fleet(self._make, config)
 
     def run(self, stop: threading.Event) -> None:
         """Poll until ``stop`` is set; ends within a second of it."""
-        # Every failure is told by the poller, with the device's name and what to do.
-        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
         asyncio.run(self._fleet.serve(stop))
 
     def change(self, config: Sequence[ModbusDevice]) -> None:
@@ -37,4 +36,9 @@ class ModbusConnector:
     def _make(self, device: ModbusDevice, stop: threading.Event) -> tuple[DeviceFeed, Run]:
         measured = {each.point: each for each in device.registers}
         feed = DeviceFeed(self._outlet, self.name, profile(device, device.registers), measured=measured)
-        return feed, Poller(device, feed, stop).run
+
+        async def read() -> None:
+            # Taken anew each time: a poller that ends leaves its connection.
+            await Poller(device, self._lines.to(device), feed, stop).run()
+
+        return feed, read

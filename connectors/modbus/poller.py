@@ -21,11 +21,13 @@ from connectors.connector import Backoff
 from connectors.device import DeviceFeed
 from connectors.metrics import State
 from connectors.modbus.config import ModbusDevice, Register, ScaleFactor
+from connectors.modbus.connection import Connection, Lost, Unreachable
 from connectors.modbus.decoder import Reading, bad, decode, exponent
+from connectors.modbus.messages import Refused
 from connectors.modbus.plan import Request, plan
 from connectors.modbus.profile import profile
 from connectors.modbus.sunspec.discovery import discover
-from connectors.modbus.transport import Link, Lost, Refused, Unreachable
+from connectors.modbus.transport import Link
 
 LATENESS = Histogram("gridtape_modbus_poll_lateness_seconds", "How long after its due time a poll began.", ["device"])
 MISSED = Counter(
@@ -41,10 +43,10 @@ class _Renewed(Unreachable):
 class Poller:
     """Reads every register of ``device`` once per poll interval, for ever; ``run`` ends by cancellation only."""
 
-    def __init__(self, device: ModbusDevice, feed: DeviceFeed, stop: threading.Event) -> None:
+    def __init__(self, device: ModbusDevice, connection: Connection, feed: DeviceFeed, stop: threading.Event) -> None:
         self._device = device
         self._feed = feed
-        self._link = Link(device)
+        self._link = Link(device, connection)
         self._backoff = Backoff(stop, first=0.5, ceiling=device.backoff_ceiling / 1e6)
         self._registers: Sequence[Register] = device.registers
         # Points that SunSpec leaves to the device: none is recorded before it has had a value for the first time.
@@ -69,13 +71,12 @@ class Poller:
                     await self._learn()
                     await self._keep_pace()
                 except Lost as loss:
-                    self._link.close()
                     self._feed.disconnected(str(loss))
                     self._feed.state(State.DOWN, str(loss))
                 await asyncio.sleep(self._backoff.next_delay())
                 self._suspects = {request: (0.0, wait) for request, (_, wait) in self._suspects.items()}
         finally:
-            self._link.close()
+            self._link.leave()
 
     async def _learn(self) -> None:
         """What is to be read. Raises Lost."""

@@ -12,4 +12,4 @@ def profile(device: ModbusDevice, registers: Sequence[Register], nameplate: str 
     """The device with these points; ``nameplate``: what it says it is, where the settings name no asset."""
     points = ((one.point, one.unit, one.range) for one in registers)
     where = device if device.asset else device.model_copy(update={"asset": nameplate})
-    return profile_of(device.name, f"modbus-{device.framing}", where, points)
+    return profile_of(device.name, f"modbus-{'tls' if device.tls else device.framing}", where, points)

@@ -14,10 +14,12 @@ from fnmatch import fnmatchcase
 import structlog
 
 from connectors.modbus.config import ADDRESSES, Kind, ModbusDevice, Register, SunSpec
+from connectors.modbus.connection import Lost
+from connectors.modbus.messages import Refused
 from connectors.modbus.plan import Request, reads
 from connectors.modbus.sunspec import layout
 from connectors.modbus.sunspec.models import model
-from connectors.modbus.transport import Link, Lost, Refused
+from connectors.modbus.transport import Link
 
 log = structlog.get_logger(__name__)
 _MARK = [0x5375, 0x6E53]  # "SunS"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+import select
 import socket
 import threading
+import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 
 from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
@@ -23,16 +28,13 @@ def register(point: str, address: int, type_: str = "uint16", **fields):
 
 def device(name: str, port: int, registers: list[dict], **fields) -> ModbusDevice:
     settings = {"poll_interval": 0.1, "timeout": 0.3, "backoff_ceiling": 0.5, "retries": 0}
-    return ModbusDevice.model_validate(
-        {"name": name, "host": "127.0.0.1", "port": port, "registers": registers, **settings, **fields}
-    )
+    where = {} if "serial" in fields else {"host": "127.0.0.1", "port": port}
+    return ModbusDevice.model_validate({"name": name, **where, "registers": registers, **settings, **fields})
 
 
 @contextmanager
-def server(
-    port: int, holding: list[SimData], framer: FramerType = FramerType.SOCKET, live: list[int] | None = None
-) -> Iterator[None]:
-    """pymodbus' server with these holding registers; what is in ``live`` later is what they hold then."""
+def serving(make: Callable[[SimDevice], Any], holding: list[SimData], live: list[int] | None = None) -> Iterator[None]:
+    """What ``make`` makes of unit 1 with these holding registers; what is in ``live`` later is what they hold then."""
     stop, ready = threading.Event(), threading.Event()
 
     async def refresh(
@@ -45,11 +47,7 @@ def server(
     async def serve() -> None:
         bits = [SimData(0, datatype=DataType.BITS, values=[True, False] * 8)]
         inputs = [SimData(0, datatype=DataType.REGISTERS, values=[0])]
-        modbus = ModbusTcpServer(
-            SimDevice(1, simdata=(bits, bits, holding, inputs), action=refresh),
-            framer=framer,
-            address=("127.0.0.1", port),
-        )
+        modbus = make(SimDevice(1, simdata=(bits, bits, holding, inputs), action=refresh))
         assert await modbus.listen()
         ready.set()
         while not stop.is_set():  # noqa: ASYNC110 - a threading.Event cannot be awaited
@@ -64,6 +62,38 @@ def server(
     finally:
         stop.set()
         thread.join()
+
+
+def server(
+    port: int, holding: list[SimData], framer: FramerType = FramerType.SOCKET, live: list[int] | None = None
+) -> AbstractContextManager[None]:
+    """pymodbus' TCP server."""
+    address = ("127.0.0.1", port)
+    return serving(lambda unit: ModbusTcpServer(unit, framer=framer, address=address), holding, live)
+
+
+@contextmanager
+def serial_line() -> Iterator[tuple[str, str]]:
+    """The names of both ends of a serial line: two pseudo terminals; what goes into one comes out of the other."""
+    masters, slaves = zip(*(pty.openpty() for _ in range(2)), strict=True)
+    for slave in slaves:
+        tty.setraw(slave)
+    stopped, stop = os.pipe()
+
+    def pass_on() -> None:
+        while stopped not in (ready := select.select([*masters, stopped], [], [])[0]):
+            for master in ready:
+                os.write(masters[1 - masters.index(master)], os.read(master, 1024))
+
+    thread = threading.Thread(target=pass_on)
+    thread.start()
+    try:
+        yield os.ttyname(slaves[0]), os.ttyname(slaves[1])
+    finally:
+        os.write(stop, b"x")
+        thread.join()
+        for handle in (*masters, *slaves, stopped, stop):
+            os.close(handle)
 
 
 @contextmanager

@@ -60,6 +60,11 @@ def test_register_when_it_cannot_be_meant_is_refused_with_the_reason(fields, sai
         ({"max_bits": 2001}, "less than or equal to 2000"),
         ({"poll_interval": 0}, "0.05 to 86400 seconds"),
         ({"framing": "rtu-over-tcp", "unit_id": 250}, "0 to 247"),
+        ({"framing": "rtu"}, "serial: framing"),
+        ({"framing": "rtu", "serial": {"port": "/dev/ttyS0"}}, "a serial line of this machine"),
+        ({"serial": {"port": "/dev/ttyS0"}}, 'use "rtu" or "ascii"'),
+        ({"framing": "rtu-over-tcp", "tls": {}}, 'only framing "tcp"'),
+        ({"host": None}, "host: is missing"),
         ({"registers": []}, "set sunspec = true"),
         ({"sunspec": {"points": []}}, "at least 1 item"),
         ({"sunspec": {"bases": [65_536]}}, "less than 65536"),
@@ -78,6 +83,30 @@ def test_device_when_it_describes_itself_needs_no_registers():
     assert loaded.sunspec is not None
     assert loaded.sunspec.bases == [40_000, 0, 50_000]
     assert ModbusDevice.model_validate(device(sunspec=False)).sunspec is None
+
+
+def test_device_when_within_tls_needs_no_trusted_network_and_has_its_own_port():
+    loaded = ModbusDevice.model_validate(device(host="10.1.2.3", tls={}))
+    assert (loaded.port, loaded.address) == (802, "10.1.2.3:802")
+    assert ModbusDevice.model_validate(device(tls={}, port=503)).port == 503
+
+
+@pytest.mark.parametrize(
+    ("serial", "framing", "shape", "gap"),
+    [
+        ({}, "rtu", (1, 8), 0.002005),
+        ({"parity": "none", "baudrate": 115_200}, "rtu", (2, 8), 0.00175),
+        ({}, "ascii", (1, 7), 0.0),
+        ({"stopbits": 2, "bytesize": 8, "baudrate": 9600}, "ascii", (2, 8), 0.0),
+    ],
+)
+def test_serial_line_when_little_is_said_follows_the_specification(serial, framing, shape, gap):
+    settings = {**device(), "framing": framing, "serial": {"port": "/dev/ttyS0", **serial}}
+    del settings["host"]
+    loaded = ModbusDevice.model_validate(settings)
+    assert (loaded.serial.stops, loaded.serial.bits(loaded.framing)) == shape
+    assert loaded.gap == gap
+    assert loaded.address == "/dev/ttyS0"
 
 
 def test_device_when_several_things_are_wrong_names_all_of_them():

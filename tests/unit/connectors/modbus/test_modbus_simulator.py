@@ -41,7 +41,7 @@ def test_plant_when_it_dips_falls_to_about_half_and_comes_back(seed, cycle, with
 
 def test_example_when_loaded_describes_the_plant():
     config = load(Path(connectors.modbus.__file__).with_name("example.toml"))
-    gas, meter, _roof = config.modbus
+    gas, meter, *_others = config.modbus
     assert [r.point for r in gas.registers] == ["output_mw", "available_mw", "fuel_flow", "exhaust_temp", "running"]
     assert sum(r.size for r in gas.registers if r.kind == "input") == len(Plant(1).registers(0.0))
     assert meter.framing == "rtu-over-tcp"
