@@ -118,7 +118,7 @@ def connect_check(file: Connectors, seconds: Seconds = 10.0) -> None:
 
     only_words()
     with interruptible() as stop:
-        raise typer.Exit(not connect.check(file, seconds, stop, Console()))
+        raise typer.Exit(not connect.check(file, seconds, stop, connect.wide()))
 
 
 @connect_app.command("capture")
@@ -133,7 +133,7 @@ def connect_capture(
 
     only_words()
     with interruptible() as stop:
-        raise typer.Exit(not connect.capture(file, out, seconds, stop, Console()))
+        raise typer.Exit(not connect.capture(file, out, seconds, stop, connect.wide()))
 
 
 @connect_app.command("replay")
@@ -147,7 +147,7 @@ def connect_replay(
 
     only_words()
     with interruptible() as stop:
-        raise typer.Exit(not connect.replay(file, stop, Console(), paced=paced))
+        raise typer.Exit(not connect.replay(file, stop, connect.wide(), paced=paced))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 from connectors.config import Config
 from connectors.outlet import Done, R, Raw, Waiting
 from connectors.runner import Service, services
-from schemas.devices import Device
+from schemas.devices import Device, DeviceState
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
@@ -88,10 +88,11 @@ class Notebook:
         with self._lock:
             self._closed = True
 
-    def has(self, places: set[Place]) -> bool:
-        """Something came of each of ``places``."""
+    def complete(self, places: set[Place]) -> bool:
+        """Something came of each of ``places``, and every device has said how it stands."""
         with self._lock:
-            return places <= self.samples.keys() | self.ticks.keys()
+            connecting = any(one.state is DeviceState.CONNECTING for one in self.devices.values())
+            return not connecting and places <= self.samples.keys() | self.ticks.keys()
 
     def _note(self, record: object) -> None:
         if isinstance(record, Telemetry):

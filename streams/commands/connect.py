@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,12 +20,22 @@ from connectors.config import check as checked
 from connectors.runner import services
 from schemas.base import Quality
 from schemas.devices import DeviceState
+from schemas.telemetry import Telemetry
+from schemas.ticks import Tick
 from streams.commands.describe import moment, plain
 from streams.commands.errors import CommandError
 
 _STYLES = {Quality.GOOD: "green", Quality.UNCERTAIN: "yellow", Quality.BAD: "red"}
 _RAW_SHOWN = 16
+_LEAST_WIDTH = 110
 _PATIENCE_SECONDS = 30.0  # a playback waits between connections as the connector does, and those waits are drawn anew
+
+
+def wide() -> Console:
+    """Where numbers are not cut; a terminal that is narrower wraps the lines."""
+    console = Console()
+    console.width = max(console.width, _LEAST_WIDTH)
+    return console
 
 
 def check(file: Path, seconds: float, stop: threading.Event, console: Console) -> bool:
@@ -33,7 +44,7 @@ def check(file: Path, seconds: float, stop: threading.Event, console: Console) -
     _say(console, "note", "yellow", left_out)
     found = Notebook()
     wanted = {(device, point) for device, point, _ in configured(config)}
-    failures = rehearse(config, found, lambda: bool(wanted) and found.has(wanted), seconds, stop)
+    failures = rehearse(config, found, lambda: bool(wanted) and found.complete(wanted), seconds, stop)
     return show(config, found, console, failures)
 
 
@@ -95,43 +106,59 @@ def show(config: Config, found: Notebook, console: Console, failures: list[str],
     """
     named = {(device, point): unit for device, point, unit in configured(config)}
     units = named | {place: "" for place in [*found.samples, *found.ticks] if place not in named}
-    table = Table("device", "point", "value", "unit", "quality", "event time", "received", "raw", "why", box=None)
-    fine = True
-    for place, unit in units.items():
-        cells, good = _cells(found, place, unit)
-        table.add_row(*place, *cells)
-        fine &= good
+    rows = [_row(found, place, unit) for place, unit in units.items()]
+    table = Table(box=None)
+    for head in ("device", "point", "value", "unit", "quality", "event time", "received"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("raw bytes", overflow="fold")
+    for row in rows:
+        table.add_row(*row.cells)
     console.print(table)
-    wrong = [
+    wrong = ["/".join(row.place) + f" {row.why}" for row in rows if row.why]
+    wrong += [
         f"{one.device} is {one.state.value}" + (f": {one.reason}" if one.reason else "")
         for one in found.devices.values()
         if one.state is not DeviceState.LIVE and not ended
     ]
     wrong += [f"put aside: {source}: {reason}" for source, reason in found.letters]
     _say(console, "problem", "red", [*wrong, *failures])
-    return fine and not wrong and not failures
+    return not wrong and not failures
 
 
-def _cells(found: Notebook, place: Place, unit: str) -> tuple[list[str | Text], bool]:
-    """Value, unit, quality, times, raw bytes and reason of one point, and whether it is good."""
+@dataclass(frozen=True)
+class _Row:
+    """One point as it is shown; ``why`` is empty when it is good."""
+
+    place: Place
+    cells: list[str | Text]
+    why: str = ""
+
+
+def _row(found: Notebook, place: Place, unit: str) -> _Row:
     raw = found.raw.get(place, b"")
     shown = raw[:_RAW_SHOWN].hex(" ") + (" …" if len(raw) > _RAW_SHOWN else "")
     if (sample := found.samples.get(place)) is not None:
         value = "" if sample.value is None else f"{sample.value:.15g}"
-        quality = Text(sample.quality.value, _STYLES[sample.quality])
-        times = moment(sample.event_time), moment(sample.receive_time)
-        return [value, sample.unit, quality, *times, shown, plain(sample.reason)], sample.quality is Quality.GOOD
+        quality, times = sample.quality, _times(sample)
+        why = "" if quality is Quality.GOOD else f"is {quality.value}: {sample.reason or 'no reason is given'}"
+        return _Row(place, [*place, value, sample.unit, Text(quality.value, _STYLES[quality]), *times, shown], why)
     if (tick := found.ticks.get(place)) is not None:
         sides = [("bid", tick.bid), ("ask", tick.ask), ("last", tick.last)]
         value = ", ".join(f"{side} {price:g}" for side, price in sides if price is not None)
-        priced = tick.mark is not None
-        quality = Text("good", "green") if priced else Text("bad", "red")
-        times = moment(tick.event_time), moment(tick.receive_time)
-        return [value, "", quality, *times, shown, "" if priced else "no price"], priced
-    why = next((gap.detail for gap in found.gaps.values() if gap.key in place), "")
-    return ["", unit, Text("nothing came", "red"), "", "", "", plain(why)], False
+        quality = Quality.BAD if tick.mark is None else Quality.GOOD
+        shade = Text(quality.value, _STYLES[quality])
+        return _Row(
+            place, [*place, value, "", shade, *_times(tick), shown], "has no price" if tick.mark is None else ""
+        )
+    why = next((f": {gap.detail}" for gap in found.gaps.values() if gap.key in place), "")
+    return _Row(place, [*place, "", unit, Text("missing", "red"), "", "", ""], f"did not come{why}")
+
+
+def _times(record: Telemetry | Tick) -> tuple[str, str]:
+    """The source's time, and how much later it was received."""
+    return moment(record.event_time), f"{(record.receive_time - record.event_time) / 1e6:+.3f} s"
 
 
 def _say(console: Console, word: str, style: str, lines: list[str]) -> None:
     for line in lines:
-        console.print(Text.assemble((word, style), " ", plain(line)))
+        console.print(Text.assemble((word, style), " ", plain(line)), soft_wrap=True)

@@ -80,7 +80,8 @@ def test_check_when_opcua_and_prices_are_read_shows_bytes_prices_and_the_unknown
     prices = [line for line in lines if line.startswith(" REPLAY")]
     assert "good" in output
     assert " 0b " in output, "a Double's variant begins with its type, 11"
-    assert "BadNodeIdUnknown" in other
+    assert " bad " in other
+    assert "wind-1/other is bad: BadNodeIdUnknown" in " ".join(lines)
     assert prices
     assert all("bid" in line and "good" in line for line in prices)
 

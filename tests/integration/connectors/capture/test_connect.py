@@ -112,7 +112,7 @@ def test_check_when_all_is_well_shows_each_point_with_its_bytes(tmp_path, plant,
     output, running = [line.strip() for line in on_page(page).splitlines() if line.startswith(" gas-1")]
     assert "MW" in output
     assert "good" in output
-    assert "43" in output.split()[-4:], "the first byte of a float32 of some hundreds"
+    assert output.split()[-4] == "43", "the first byte of a float32 of some hundreds"
     assert running.split()[:5] == ["gas-1", "running", "1", "1", "good"]
 
 
@@ -121,8 +121,8 @@ def test_check_when_a_point_is_refused_or_a_device_is_off_says_so_and_fails(tmp_
     text = MODBUS.format(port=plant, more=more) + MODBUS.format(port=1, more="").replace("gas-1", "off-1")
     assert not connect.check(settings(tmp_path, text), 2, threading.Event(), page)
     said = on_page(page)
-    assert "the device refused holding 900: illegal address (exception code 2)" in said
-    assert said.count("nothing came") == 2
+    assert "gas-1/wrong is bad: the device refused holding 900: illegal address (exception code 2)" in said
+    assert said.count(" missing ") == 2
     assert "off-1 is down: cannot connect to 127.0.0.1:1 unit 1 within 2 s" in said
 
 

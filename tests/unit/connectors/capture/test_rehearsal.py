@@ -71,8 +71,8 @@ def test_notebook_when_closed_keeps_what_it_has_and_still_takes_all():
     found.publish(topics.telemetry, "d", structs.replace(sample, value=2.0), event_id="4", done=said.append)
     found.seen("d", "p", lambda: b"late")
     assert (found.samples["d", "p"].value, found.raw, said) == (1.0, {}, [None, None])
-    assert found.has({("d", "p")})
-    assert not found.has({("d", "p"), ("d", "q")})
+    assert found.complete({("d", "p")})
+    assert not found.complete({("d", "p"), ("d", "q")})
 
 
 def test_recording_when_written_is_read_back_bit_exact_and_by_its_owner_only(tmp_path):
