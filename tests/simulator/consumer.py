@@ -90,6 +90,7 @@ class SimConsumer:
                 raise KafkaException(KafkaError(KafkaError._CONFLICT, f"{place} is already assigned"))
             self._positions[place] = tp.offset
             self._broker.listeners[place].append(self._poke)
+        self._note("assigns", partitions)
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         for tp in partitions:
@@ -98,14 +99,17 @@ class SimConsumer:
             self._paused.discard(place)
             self._end_told.pop(place, None)
             self._broker.listeners[place].remove(self._poke)
+        self._note("unassigns", partitions)
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self._paused.update((tp.topic, tp.partition) for tp in partitions)
+        self._note("pauses", partitions)
 
     def resume(self, partitions: list[TopicPartition]) -> None:
         for tp in partitions:
             self._paused.discard((tp.topic, tp.partition))
             self._end_told.pop((tp.topic, tp.partition), None)
+        self._note("resumes", partitions)
 
     def seek(self, partition: TopicPartition) -> None:
         place = (partition.topic, partition.partition)
@@ -156,6 +160,12 @@ class SimConsumer:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _note(self, what: str, partitions: list[TopicPartition]) -> None:
+        """What a member of the group does with its partitions."""
+        if self._membership is not None and partitions:
+            places = sorted((tp.topic, tp.partition) for tp in partitions)
+            self._process.scheduler.note(self._process.name, what, places)
+
     def _poke(self) -> None:
         if self._waiting:
             self._process.wake()
@@ -168,6 +178,7 @@ class SimConsumer:
         if op.kind == "failed":
             found.append(Message(error=KafkaError(op.code, op.text)))
             return
+        self._process.scheduler.note(self._process.name, "is told", op.kind, op.partitions)
         try:
             self._callbacks[op.kind](self, self._parts(op.partitions))
         finally:

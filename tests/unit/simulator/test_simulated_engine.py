@@ -30,16 +30,16 @@ def _finds(script, seed) -> bool:
     return False
 
 
-@pytest.mark.parametrize("first", [1, 26, 51])
+@pytest.mark.parametrize("first", [1, 21, 41])
 def test_engine_when_anything_fails_at_any_moment_keeps_its_promises(first):
-    for seed in range(first, first + 25):
+    for seed in range(first, first + 20):
         _, _, found = judge(seed, None, 60)
         assert not found, found
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_engine_when_harm_is_arranged_keeps_its_promises(script):
-    for seed in range(1, 11):
+    for seed in range(1, 6):
         _, _, found = judge(seed, script.__name__, 60)
         assert not found, found
 
