@@ -116,7 +116,7 @@ class Reset:
             differing.pop(self._changelog, None)
             layout.refuse(differing)
             members = self._members()
-            reader = self._cluster.reader(self._processor.name)
+            reader = self._cluster.reader(self._processor.name, enable_partition_eof=True)
             try:
                 return self._look(reader, start, members, differing)
             finally:
@@ -193,20 +193,22 @@ class Reset:
         ends = bounds(self._cluster, self._places(), _TIMEOUT)
         if settled:
             self._await_settled(ends)
-        open_ = {p: high for (_, p), (low, high) in ends.items() if high > low}
-        found = dict.fromkeys(open_, 0)
+        found = {partition: 0 for _, partition in ends}
+        open_ = set(found)
         reader.assign([TopicPartition(*place, max(low, high - _TAIL)) for place, (low, high) in ends.items()])
         deadline = time.monotonic() + _TIMEOUT
-        while open_ and time.monotonic() < deadline:
+        while open_:
+            if time.monotonic() > deadline:
+                raise Fatal(f"{self._changelog}[{min(open_)}] cannot be read to its end in {_TIMEOUT:g} s: try again")
             for message in reader.consume(10_000, 0.1):
-                if message.error() is None:
-                    partition, headers = _told(message)
+                partition, headers = _told(message)
+                error = message.error()
+                if error is None:
                     found[partition] = max(found[partition], commit_of(headers) or 0)
-            for tp in reader.position([TopicPartition(self._changelog, p) for p in open_]):
-                if tp.offset >= open_[tp.partition]:
-                    del open_[tp.partition]
-            if not settled:
-                break  # it goes on being written
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_.discard(partition)
+                else:
+                    raise classify(error, f"reading {self._changelog}[{partition}]")
         return found
 
     def _await_settled(self, ends: dict[tuple[str, int], tuple[int, int]]) -> None:

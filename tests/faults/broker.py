@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from streams.local.kafka import Kafka
 from streams.local.service import HOST, free_port
@@ -30,6 +30,10 @@ class Broker(Kafka):
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
         }
+
+    def start(self, timeout: float = 300.0) -> Self:
+        """As ever, but patient: a busy machine is no finding."""
+        return super().start(timeout)
 
     def kill(self) -> None:
         """``kill -9``."""
