@@ -76,18 +76,15 @@ def test_publisher_when_a_record_breaks_its_contract_it_becomes_a_dead_letter(pu
     assert [s.value for s in tape.samples("p")] == [2]
 
 
-def test_publisher_when_a_record_is_larger_than_kafka_takes_it_becomes_a_dead_letter(cluster, tape):
+def test_publisher_when_a_record_is_larger_than_kafka_takes_it_becomes_a_dead_letter(cluster, tape, wanted):
     # Below the fixture's prefix, so that the fixture cleans it up.
     small = Cluster(cluster.bootstrap, prefix=f"{cluster.prefix}-small")
     admin = small.admin()
-    wanted = [
-        NewTopic(small.named("telemetry"), 1, 1, config={"max.message.bytes": "1000"}),
-        NewTopic(small.named("dead-letters"), 1, 1),
-        NewTopic(small.named("gaps"), 1, 1),
-    ]
-    for created in admin.create_topics(wanted).values():
+    limits = {topics.telemetry: {"max.message.bytes": "1000"}}
+    made = [NewTopic(small.named(topic.name), 1, 1, config=limits.get(topic, {})) for topic in wanted]
+    for created in admin.create_topics(made).values():
         created.result(20)
-    names = {topic.topic for topic in wanted}
+    names = {topic.topic for topic in made}
     tape.until(lambda: names <= admin.list_topics(timeout=10).topics.keys(), "the topics are there")
     small_tape = type(tape)(small)
     publisher = Publisher(small, "test-large")
