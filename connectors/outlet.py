@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from schemas.base import Record
+from schemas.cloudevents import Header
 from schemas.devices import Storage
 from schemas.topics import Topic
 
@@ -32,8 +33,19 @@ class Waiting:
 class Outlet(Protocol):
     """Never blocks; keeps the order of calls per key; thread-safe."""
 
-    def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
+    def publish(
+        self,
+        topic: Topic[R],
+        key: str,
+        record: R,
+        *,
+        event_id: str,
+        done: Done | None = None,
+        headers: Sequence[Header] = (),
+    ) -> None:
         """Hand ``record`` over. ``event_id`` becomes ``ce_id`` and must come from the source's own data.
+
+        ``headers``: what else the source said of it, under names that are no CloudEvents attributes.
 
         ``done`` is called once: with None when somebody else answers for the record from now on, otherwise with what
         went wrong. A record that breaks its own contract becomes a dead letter. Raises :class:`Full`, and then nothing

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -70,8 +70,19 @@ class Publisher:
         """Records handed over and not yet settled."""
         return self._taken - self._settled
 
-    def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
+    def publish(
+        self,
+        topic: Topic[R],
+        key: str,
+        record: R,
+        *,
+        event_id: str,
+        done: Done | None = None,
+        headers: Sequence[cloudevents.Header] = (),
+    ) -> None:
         """Hand ``record`` over. ``event_id`` becomes ``ce_id`` and must come from the source's own data.
+
+        ``headers`` follow those of CloudEvents.
 
         A record that breaks its own contract or is too large for Kafka becomes a dead letter. Raises :class:`Full`
         when there is no room or the publisher is closed, and then nothing has happened.
@@ -82,7 +93,7 @@ class Publisher:
         try:
             payload = letters.checked(topic, record)
             event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
-            headers = cloudevents.headers(topic.kind, self._source, event_id, event_time)
+            every = [*cloudevents.headers(topic.kind, self._source, event_id, event_time), *headers]
             raw_key = key.encode()
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
             self._send_letter(self._letter(topic, key, record, f"not a valid {topic.kind}: {error}"), done)
@@ -96,7 +107,7 @@ class Publisher:
             else:
                 self._settle(topic.name, error, done)
 
-        self._send(topic.name, raw_key, payload, headers, settled)
+        self._send(topic.name, raw_key, payload, every, settled)
 
     def _letter(self, topic: Topic[R], key: str, record: R, reason: str) -> DeadLetter:
         return letters.of_record(application=self._application, topic=topic, key=key, record=record, reason=reason)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from connectors.config import Config
 from connectors.outlet import Done, R, Raw, Waiting
 from connectors.runner import Service, services
+from schemas.cloudevents import Header
 from schemas.devices import Device, DeviceState
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
@@ -41,7 +42,16 @@ class Notebook:
         self._lock = threading.Lock()
         self._closed = False
 
-    def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
+    def publish(
+        self,
+        topic: Topic[R],
+        key: str,
+        record: R,
+        *,
+        event_id: str,
+        done: Done | None = None,
+        headers: Sequence[Header] = (),
+    ) -> None:
         """Note ``record``; there is always room."""
         with self._lock:
             if not self._closed:

@@ -11,6 +11,7 @@ from connectors.feed import FeedTracker
 from connectors.lifecycle import Profile, profile_of
 from connectors.metrics import State
 from connectors.mqtt.config import Device, MqttConfig
+from connectors.mqtt.headers import headers
 from connectors.mqtt.link import Link
 from connectors.mqtt.payload import Refused
 from connectors.mqtt.session import Session, Subscribe
@@ -115,7 +116,7 @@ class MqttConnector:
         settle = pending.settle if pending else None
         for gap in gaps:
             self._outbox.gap(gap, settle)
-        self._outbox.sample(record, record_id, settle)
+        self._outbox.sample(record, record_id, settle, headers(message))
         self._link.drain()
 
     def _hand_on_gaps(self, gaps: list[Gap]) -> None:

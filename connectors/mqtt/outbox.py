@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from connectors.feed import event_id
 from connectors.outlet import Done, Full, Outlet
 from schemas import topics
+from schemas.cloudevents import Header
 from schemas.devices import Device
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
@@ -30,9 +31,13 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def sample(self, record: Telemetry, record_id: str, settled: Done | None = None) -> None:
+    def sample(
+        self, record: Telemetry, record_id: str, settled: Done | None = None, headers: Sequence[Header] = ()
+    ) -> None:
         """Append a sample."""
-        publish = partial(self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id)
+        publish = partial(
+            self._outlet.publish, topics.telemetry, record.device, record, event_id=record_id, headers=headers
+        )
         self._append(publish, settled, is_only=settled is None)
 
     def gap(self, gap: Gap, settled: Done | None = None) -> None:

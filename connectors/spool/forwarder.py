@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ from connectors.spool.config import StoreConfig
 from connectors.spool.store import Row, Store, StoreFull
 from schemas import topics
 from schemas.base import Record
+from schemas.cloudevents import Header
 from schemas.devices import Storage
 from schemas.topics import Topic
 
@@ -75,8 +77,19 @@ class Forwarder:
         """Begin to forward, in a thread of its own."""
         self._thread.start()
 
-    def publish(self, topic: Topic[R], key: str, record: R, *, event_id: str, done: Done | None = None) -> None:
-        """As :meth:`connectors.outlet.Outlet.publish`."""
+    def publish(
+        self,
+        topic: Topic[R],
+        key: str,
+        record: R,
+        *,
+        event_id: str,
+        done: Done | None = None,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        """As :meth:`connectors.outlet.Outlet.publish`. Raises ValueError for ``headers``: none are kept on disk."""
+        if headers:
+            raise ValueError("records that may wait on disk have no headers of their own")
         try:
             payload = letters.checked(topic, record)
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:

@@ -55,16 +55,16 @@ def settings() -> Callable[..., MqttConfig]:
 class FieldDevice:
     """Publishes like a device in the field; every call returns once the broker has it."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], protocol: int = paho.MQTTv311) -> None:
         connected = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self._client.on_connect = lambda *_: connected.set()
         self._client.connect(*address)
         self._client.loop_start()
         assert connected.wait(10), "the broker did not answer"
 
-    def raw(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10)
+    def raw(self, topic: str, payload: bytes, *, qos: int = 1, **more: Any) -> None:
+        self._client.publish(topic, payload, qos=qos, **more).wait_for_publish(10)
 
     def sample(self, value: object, sequence: int, *, point: str = "soc", **more: Any) -> None:
         """One good sample of battery b1."""
@@ -84,12 +84,12 @@ def device(mosquitto: tuple[str, int]) -> Iterator[FieldDevice]:
 
 
 @pytest.fixture
-def field_device() -> Iterator[Callable[[tuple[str, int]], FieldDevice]]:
-    """Devices on a broker of the test's own."""
+def field_device() -> Iterator[Callable[..., FieldDevice]]:
+    """Devices on a broker of the test's own, or of another protocol."""
     with contextlib.ExitStack() as stack:
 
-        def make(address: tuple[str, int]) -> FieldDevice:
-            one = FieldDevice(address)
+        def make(address: tuple[str, int], **more: Any) -> FieldDevice:
+            one = FieldDevice(address, **more)
             stack.callback(one.close)
             return one
 

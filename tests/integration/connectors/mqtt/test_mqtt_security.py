@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -15,12 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from prometheus_client import REGISTRY
 
+from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.connector import MqttConnector
+from connectors.sparkplug.config import SparkplugConfig
+from connectors.sparkplug.connector import SparkplugConnector
 from streams.local.mqtt import Mosquitto, find_mosquitto
 from streams.local.service import HOST
 
-DAY = datetime.timedelta(days=1)
+DAY, HOUR = datetime.timedelta(days=1), datetime.timedelta(hours=1)
 
 
 class Authority:
@@ -36,12 +41,13 @@ class Authority:
         self.ca_file = folder / f"{name}.pem"
         self.ca_file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key of ``name`` at 127.0.0.1."""
+    def issue(self, name: str, *, expired: bool = False) -> tuple[Path, Path]:
+        """Certificate and key of ``name`` at 127.0.0.1, in the place of those that it had."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = self._certificate(subject, key.public_key()).add_extension(addresses, critical=False)
+        certificate = self._certificate(subject, key.public_key(), DAY if expired else 0 * DAY)
+        certificate = certificate.add_extension(addresses, critical=False)
         cert_file, key_file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         cert_file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(
@@ -51,8 +57,10 @@ class Authority:
         )
         return cert_file, key_file
 
-    def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, age: datetime.timedelta = 0 * DAY
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC) - age - HOUR
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -84,9 +92,8 @@ class SecureMosquitto(Mosquitto):
 
     def answers(self) -> bool:
         context = ssl.create_default_context(cafile=str(self._authority.ca_file))
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it may show one that has expired
         context.load_cert_chain(*self._authority.issue("prober"))
-        import socket
-
         with (
             socket.create_connection((HOST, self.port), timeout=1) as plain,
             context.wrap_socket(plain, server_hostname=HOST),
@@ -148,3 +155,46 @@ def test_mqtt_when_a_credential_is_wrong_says_which_side_refused(tmp_path, secur
     with running(lambda publisher: MqttConnector(config, publisher)):
         tape.until(lambda: tape.gaps("disconnected"), "refused")
     assert words in tape.gaps("disconnected")[0].detail
+
+
+def mqtt_connector(config: MqttConfig):
+    return lambda outlet: MqttConnector(config, outlet)
+
+
+def sparkplug_connector(config: MqttConfig):
+    """On the same broker, with the same access."""
+    device = {"name": "d", "group": "g", "node": "n", "points": [{"metric": "m", "unit": "1"}]}
+    access = ("host", "port", "client_id", "username", "password_file", "tls")
+    found = {name: getattr(config, name) for name in access}
+    wanted = SparkplugConfig.model_validate({**found, "backoff_ceiling": 0.5, "host_id": "h", "devices": [device]})
+    return lambda outlet: SparkplugConnector(wanted, outlet)
+
+
+@pytest.mark.parametrize(("name", "make"), [("mqtt", mqtt_connector), ("sparkplug", sparkplug_connector)])
+@pytest.mark.parametrize("whose", ["broker", "gridtape"])
+def test_mqtt_and_sparkplug_when_a_certificate_has_expired_say_whose_and_go_on_once_it_is_renewed(
+    authority, secure, secure_settings, running, tape, capsys, name, make, whose
+):
+    config, said = secure_settings(), []
+
+    def is_in(state):
+        shown = {"connector": name, "device": "", "state": state}
+        return REGISTRY.get_sample_value("gridtape_connector_state", shown) == 1
+
+    def renew(*, expired):
+        authority.issue(whose, expired=expired)
+        if whose == "broker":
+            secure.stop()
+            secure.start()
+
+    def has_said(words):
+        said.append(capsys.readouterr().out)
+        return words in "".join(said)
+
+    renew(expired=True)
+    with running(make(config)):
+        tape.until(lambda: has_said("has expired") and is_in("down"), "refused")
+        assert has_said(f"CN={whose}")
+        assert has_said(f"to {datetime.datetime.now(datetime.UTC) - HOUR:%Y-%m-%d}")
+        renew(expired=False)
+        tape.until(lambda: is_in("live"), "connected")

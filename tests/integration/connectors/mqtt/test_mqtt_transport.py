@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import cbor2
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from prometheus_client import REGISTRY
 
 from connectors.mqtt.connector import MqttConnector
@@ -86,3 +89,29 @@ def test_mqtt_when_the_payload_is_cbor_the_sample_reaches_kafka(mosquitto, devic
         tape.until(lambda: tape.samples("flow") and tape.letters(), "a sample and a dead letter")
     assert tape.samples("flow")[0].value == 1180.5
     assert "not valid CBOR" in tape.letters()[0].reason
+
+
+def test_mqtt_when_a_message_has_properties_they_are_headers_of_the_record(
+    mosquitto, settings, running, tape, cluster, field_device
+):
+    with running(lambda publisher: MqttConnector(settings(mosquitto), publisher)):
+        tape.until(is_live, "connected")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ContentType = "text/plain"
+        for pair in (("site", "north"), ("ce_id", "not ours"), ("site", "süd")):
+            properties.UserProperty = pair
+        field_device(mosquitto, protocol=paho.MQTTv5).raw("plain/b1/flow", b"7", properties=properties)
+        tape.until(lambda: tape.samples("flow"), "the sample")
+    reader = cluster.reader("headers")
+    reader.subscribe([cluster.named("telemetry")])
+    (message,) = reader.consume(1, 20)
+    reader.close()
+    said = message.headers()
+    assert [(name, raw.decode()) for name, raw in said if name.startswith("mqtt_")] == [
+        ("mqtt_content_type", "text/plain"),
+        ("mqtt_user_site", "north"),
+        ("mqtt_user_ce_id", "not ours"),
+        ("mqtt_user_site", "süd"),
+    ]
+    assert dict(said)["content-type"] == b"application/json"
+    assert dict(said)["ce_id"].startswith(b"plain/b1/flow/")

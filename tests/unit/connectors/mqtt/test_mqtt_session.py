@@ -233,20 +233,24 @@ def test_session_when_a_subscription_is_refused_stays_and_says_so(
     assert "the broker refused a subscription" in capsys.readouterr().out
 
 
-packets = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), min_size=1, max_size=4)
+# Kinds and heads of real packets, too, so that what follows them is looked at.
+kinds = st.sampled_from([0x30, 0x32, 0x34, 0x20, 0x90, 0xE0, 0xF0]) | st.integers(0, 255)
+heads = st.sampled_from([b"", b"\0\3a/b", b"\0\3a/b\0\1", b"\0\3a/b\5\x26", b"\0\3a/b\x0a\x26\0\2", b"\0\0\0"])
+packets = st.lists(st.tuples(kinds, heads, st.binary(max_size=20)), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
-@given(packets, st.booleans())
+@settings(max_examples=80, deadline=None)
+@given(packets, st.booleans(), st.sampled_from(Protocol))
 def test_session_when_the_broker_sends_nonsense_ends_the_connection_and_nothing_else(
-    nonsense: list[tuple[int, bytes]], is_live: bool
+    nonsense: list[tuple[int, bytes, bytes]], is_live: bool, protocol: Protocol
 ) -> None:
     broker = ScriptedBroker()
-    session = open_session(settings_for(broker), lambda session, message: session.expect(message, 1) and None)
-    raw = b"".join(bytes([first, len(body)]) + body for first, body in nonsense)
+    config = settings_for(broker).model_copy(update={"protocol": protocol})
+    session = open_session(config, lambda session, message: session.expect(message, 1) and None)
+    raw = b"".join(bytes([first, len(head + body)]) + head + body for first, head, body in nonsense)
     try:
         if is_live:
-            broker.serve()
+            broker.serve(CONNACK if protocol is Protocol.V311 else CONNACK_5)
             session.connect(threading.Event())
             broker.say(raw)
         else:
@@ -285,22 +289,28 @@ def test_connector_when_a_topic_is_not_utf8_puts_it_aside_and_goes_on(
     assert "mqtt:(not UTF-8)" in told
 
 
+PLAIN, PROPERTIES = Protocol.V311, Protocol.V5
 HOSTILE = {
-    "a packet of 268435455 bytes; max_packet_bytes is 16777216": bytes.fromhex("30 ff ff ff 7f") + b"x" * 1000,
-    "with QoS 2, though it was asked for QoS 1": bytes.fromhex("34 08 0003") + b"a/b" + bytes.fromhex("0001") + b"1",
-    "connection to .* ended": bytes.fromhex("30 ff ff ff ff 7f"),
+    "a packet of 268435455 bytes; max_packet_bytes is 16777216": (PLAIN, "30 ff ff ff 7f 00 00"),
+    "with QoS 2, though it was asked for QoS 1": (PLAIN, "34 08 0003 612f62 0001 31"),
+    "connection to .* ended": (PLAIN, "30 ff ff ff ff 7f"),
+    "ended: Protocol error": (PROPERTIES, "30 0e 0003 612f62 07 26 0001 ff 0001 61 31"),
 }
 
 
 @pytest.mark.parametrize("words", HOSTILE)
-def test_session_when_the_broker_is_hostile_cuts_it_off_with_the_reason(
-    session: Session, broker: ScriptedBroker, words: str
-) -> None:
-    broker.serve()
-    session.connect(threading.Event())
-    broker.say(HOSTILE[words])
-    with pytest.raises(Lost, match=words):
-        rounds(session, lambda: False)
+def test_session_when_the_broker_is_hostile_cuts_it_off_with_the_reason(broker: ScriptedBroker, words: str) -> None:
+    protocol, raw = HOSTILE[words]
+    config = settings_for(broker).model_copy(update={"protocol": protocol})
+    session = open_session(config, lambda session, message: session.expect(message, 1) and None)
+    broker.serve(CONNACK if protocol is PLAIN else CONNACK_5)
+    try:
+        session.connect(threading.Event())
+        broker.say(bytes.fromhex(raw))
+        with pytest.raises(Lost, match=words):
+            rounds(session, lambda: False)
+    finally:
+        session.close()
 
 
 @pytest.mark.parametrize(
