@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+_SECONDS = 600.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,6 +49,23 @@ def apart(work: Callable[..., Any], *arguments: Any) -> Any:
     """What ``work`` returns in a process of its own; its functions must stand at the top of a module."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply_async(work, arguments).get(1800)
+
+
+def until(counted: Callable[[], float], count: float) -> None:
+    """Wait until ``counted`` gives ``count``, looking seldom, because looking takes time from what is measured."""
+    deadline = time.monotonic() + _SECONDS
+    while counted() < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{counted():,.0f} of {count:,.0f} came through within {_SECONDS:g} s")
+        time.sleep(0.005)
+
+
+def paced(counted: Callable[[], float], count: int) -> float:
+    """How many a second, from the first that is seen to number ``count``."""
+    until(counted, 1)
+    began, before = time.perf_counter(), counted()
+    until(counted, count)
+    return (count - before) / (time.perf_counter() - began)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from connectors.publisher import Publisher
 from schemas.cloudevents import timestamp
 from streams.engine.cluster import Cluster
 from streams.local.mqtt import Mosquitto
-from tests.performance.connectors.figures import Figure, apart, peak
+from tests.performance.connectors.figures import Figure, apart, paced, peak
 
 DEVICES = 20
 POINTS = ("soc", "power", "temperature", "voltage")
@@ -88,7 +88,7 @@ def read(cluster: Cluster, port: int, count: int) -> tuple[float, float, float]:
     published = metrics.PUBLISHED.labels("mqtt", "telemetry")._value
     before = time.process_time()
     thread.start()
-    rate = _paced(published.get, count)
+    rate = paced(published.get, count)
     cost = (time.process_time() - before) / count * 1e6
     stop.set()
     thread.join(30)
@@ -106,7 +106,7 @@ def read_bare(port: int, count: int) -> tuple[float, float]:
     before = time.process_time()
     client = _session(port, "bare", took)
     client.loop_start()
-    rate = _paced(lambda: float(arrived[0]), count)
+    rate = paced(lambda: float(arrived[0]), count)
     cost = (time.process_time() - before) / count * 1e6
     client.disconnect()
     client.loop_stop()
@@ -130,20 +130,3 @@ def _session(port: int, client_id: str, took: Any = None) -> paho.Client:
             raise TimeoutError("the broker did not confirm the subscription within 10 s")
         client.loop_stop()
     return client
-
-
-def _paced(counted: Any, count: int) -> float:
-    """How many a second, from the first that is seen to number ``count``."""
-    deadline = time.monotonic() + 600
-    while not counted():
-        _wait(deadline)
-    began, before = time.perf_counter(), counted()
-    while counted() < count:
-        _wait(deadline)
-    return float((count - before) / (time.perf_counter() - began))
-
-
-def _wait(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise TimeoutError("the messages did not come through within 600 s")
-    time.sleep(0.005)
