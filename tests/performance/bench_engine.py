@@ -97,6 +97,7 @@ def measure(bootstrap: str, given: argparse.Namespace, began: float, console: Co
                     result[part] = parts.throughput(plan, contestants, load)
     finally:
         plan.clean()
+    result["left_out"] = plan.left_out
     return result
 
 

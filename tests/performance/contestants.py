@@ -79,7 +79,7 @@ class Running:
                 self._chatter.append(line.decode(errors="replace"))
         self._said.put(None)
 
-    def wait(self, word: str, timeout: float = 90.0) -> dict[str, Any]:
+    def wait(self, word: str, timeout: float = 120.0) -> dict[str, Any]:
         """The next line in which it says ``word``. Raises RuntimeError with its complaints when it ends before that."""
         while True:
             try:

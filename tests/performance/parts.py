@@ -68,10 +68,17 @@ class Plan:
     say: Callable[[str], None]
     instruments: int = 200
     loaded: list[Run] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Who did not run, and why: one that fails shall not take the others' figures along."""
 
     def of(self, contestants: list[Contestant]) -> list[Contestant]:
-        """Those that are asked for."""
-        return [contestant for contestant in contestants if contestant.system in self.systems]
+        """Those that are asked for and have not failed."""
+        return [one for one in contestants if one.system in self.systems and one.name not in self.left_out]
+
+    def fail(self, contestant: Contestant, why: RuntimeError) -> None:
+        """Leave it out from here on."""
+        self.say(f"{contestant.name} is left out: {why}")
+        self.left_out[contestant.name] = str(why).splitlines()[0]
 
     def load(self, count: int, instruments: list[str], *, books: bool = True, once: bool = False) -> Run:
         """A load of its own."""
@@ -102,7 +109,10 @@ def equal(plan: Plan) -> Figures:
         if contestant is PLAIN:
             continue
         plan.say(f"comparing the positions of {contestant.name}")
-        found[contestant.name] = {"positions": check(contestant, load, instruments, count)}
+        try:
+            found[contestant.name] = {"positions": check(contestant, load, instruments, count)}
+        except RuntimeError as error:
+            plan.fail(contestant, error)
     plan.clean()
     return found
 
@@ -119,7 +129,11 @@ def throughput(plan: Plan, contestants: list[Contestant], load: Run) -> Figures:
         began = time.monotonic()
         for contestant in plan.of(contestants):
             plan.say(f"round {number + 1} of {plan.rounds}: {contestant.name}")
-            rounds[contestant.name].append(timed(contestant, load, int(plan.ticks * contestant.share)))
+            try:
+                rounds[contestant.name].append(timed(contestant, load, int(plan.ticks * contestant.share)))
+            except RuntimeError as error:
+                plan.fail(contestant, error)
+                del rounds[contestant.name]
         longest = max(longest, time.monotonic() - began)
     reference = rounds.get(STREAMS.name)
     found: Figures = {}
@@ -160,10 +174,13 @@ def delays(plan: Plan) -> Figures:
         open_books(load, instruments)
         if counted:
             plan.say(f"latency of {contestant.name} at {rate:g} ticks/s")
-        with running(contestant, load) as started:
-            result = latency(load, started.output, instruments, rate, plan.seconds)
-        if counted:
-            found.setdefault(contestant.name, {})[f"{rate:g}"] = result
+        try:
+            with running(contestant, load) as started:
+                result = latency(load, started.output, instruments, rate, plan.seconds)
+            if counted:
+                found.setdefault(contestant.name, {})[f"{rate:g}"] = result
+        except RuntimeError as error:
+            plan.fail(contestant, error)
         drop(load, load.prefix)
     return found
 
@@ -175,25 +192,34 @@ def restore(plan: Plan) -> Figures:
     found: Figures = {}
     for contestant in plan.of(RESTORE):
         plan.say(f"restore of {plan.keys:,} keys by {contestant.name}")
-        run = Run(load.bootstrap, prefix=load.prefix, run=fresh("run"))
-        with running(contestant, load, [plan.keys], run=run.run) as started:
-            started.wait("ticks")
-            until_committed(run, plan.keys)
-        with running(contestant, load, run=run.run) as started:
-            began, ready = started.wait("started"), started.wait("running")
-            if ready["restored"] < plan.keys:
-                raise RuntimeError(f"{contestant.name} restored {ready['restored']:,.0f} of {plan.keys:,} keys")
-            value = value_bytes(run, changelog(contestant, run))
-            memory = started.ask()["heap_bytes"] / plan.keys
-            found[contestant.name] = {
-                "seconds": ready["seconds"] - began["seconds"],
-                "value_bytes": value,
-                "bytes_per_key_beyond_value": memory - value,
-                "peak_mb": started.peak_mb(),
-            }
-        drop(load, f"{load.prefix}-{run.run}")
+        try:
+            found[contestant.name] = restored(contestant, load, plan.keys)
+        except RuntimeError as error:
+            plan.fail(contestant, error)
     plan.clean()
     return found
+
+
+def restored(contestant: Contestant, load: Run, keys: int) -> dict[str, float]:
+    """One that has all of the state, ends, and begins again with nothing."""
+    run = Run(load.bootstrap, prefix=load.prefix, run=fresh("run"))
+    with running(contestant, load, [keys], run=run.run) as started:
+        started.wait("ticks")
+        until_committed(run, keys)
+    with running(contestant, load, run=run.run) as started:
+        began, ready = started.wait("started"), started.wait("running")
+        if ready["restored"] < keys:
+            raise RuntimeError(f"{contestant.name} restored {ready['restored']:,.0f} of {keys:,} keys")
+        value = value_bytes(run, changelog(contestant, run))
+        memory = started.ask()["heap_bytes"] / keys
+        peak = started.peak_mb()
+    drop(load, f"{load.prefix}-{run.run}")
+    return {
+        "seconds": ready["seconds"] - began["seconds"],
+        "value_bytes": value,
+        "bytes_per_key_beyond_value": memory - value,
+        "peak_mb": peak,
+    }
 
 
 def changelog(contestant: Contestant, run: Run) -> str:

@@ -116,6 +116,7 @@ def markdown(result: dict[str, Any]) -> str:
     if equal := result.get("equal"):
         count = next(iter(equal.values()))["positions"]
         lines += [f"Final positions equal to those worked out apart, {count:,} each: {', '.join(equal)}.", ""]
+    lines += [f"Left out, since it failed: {name} ({why}).\n" for name, why in result["left_out"].items()]
     for title, (head, *rows) in tables(result):
         lines += [f"**{title}**", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows] + [""]

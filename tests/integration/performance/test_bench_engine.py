@@ -18,6 +18,7 @@ def smoke(kafka: str, *arguments: str) -> str:
     command = [sys.executable, "-m", "tests.performance.bench_engine", "--smoke", "--kafka", kafka, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out" not in done.stdout, done.stdout
     return done.stdout
 
 
