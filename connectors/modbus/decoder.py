@@ -7,18 +7,20 @@ longer values over them is its own choice, hence ``byte_order`` and ``word_order
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from connectors.modbus.config import Order, Register, Type
+from connectors.modbus.registers import Order, Register, Type
 from schemas.base import Quality
 
 LARGEST = 1e18
 """The largest magnitude that ``schemas.base.Value`` takes."""
 LARGEST_EXPONENT = 10
 """Of a scale factor."""
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")  # no more: 1e999999999 is one, too
 _FLOATS = {Type.FLOAT16: ">e", Type.FLOAT32: ">f", Type.FLOAT64: ">d"}
 
 
@@ -56,11 +58,18 @@ def decode(register: Register, answer: Sequence[int] | Sequence[bool], power: in
         raise ValueError(f"{register.point} needs {register.size} words or bits, but {len(answer)} were given")
     if register.kind.is_bit:
         return _reading(1.0 if answer[0] else 0.0)
+    if register.type is Type.STRING:
+        return _text(register, answer)
     pattern = _pattern(register, answer)
-    if register.no_value is not None and pattern == register.no_value:
+    if pattern in register.no_value:
         return bad(f"the device says that it has no value (raw {pattern:#x})")
     if register.type.is_float:
         return _scaled_float(register, pattern, power)
+    if register.type.is_decimal:
+        digits = f"{pattern:x}"
+        if not digits.isdecimal():
+            return bad(f"the register holds {pattern:#x}, which is no binary-coded decimal")
+        pattern = int(digits)
     return _scaled_integer(register, pattern, power)
 
 
@@ -71,7 +80,7 @@ def _pattern(register: Register, words: Sequence[int]) -> int:
     raw = b"".join(int(word).to_bytes(2, size) for word in ordered)  # type: ignore[arg-type]
     whole = int.from_bytes(raw, "big")
     if register.bit is not None:
-        return whole >> register.bit & 1
+        return whole >> register.bit & ((1 << (register.width or 1)) - 1)
     return whole & ((1 << register.type.bits) - 1)
 
 
@@ -104,6 +113,25 @@ def _scaled_float(register: Register, pattern: int, power: int) -> Reading:
     if abs(exact) > LARGEST:
         return bad(f"raw {number:g} is beyond what is recorded (±1e18)")
     return _reading(float(exact))
+
+
+def _text(register: Register, words: Sequence[int]) -> Reading:
+    """A label's number, or the number that the text says."""
+    said = text(words, register.byte_order)
+    if said in register.labels:
+        return _reading(register.labels[said])
+    if not _NUMBER.fullmatch(said):
+        known = f"nor one of its labels {sorted(register.labels)}" if register.labels else "and it has no labels"
+        return bad(f"the registers say {said!r}, which is neither a number {known}")
+    exact = _scaled(register, Fraction(said), 0)
+    return bad(f"{said} is beyond what is recorded (±1e18)") if abs(exact) > LARGEST else _reading(float(exact))
+
+
+def text(words: Sequence[int], order: Order = Order.BIG) -> str:
+    """What the registers of a text say: UTF-8, ended by a zero; control characters and the space around left out."""
+    raw = b"".join(int(word).to_bytes(2, "big" if order is Order.BIG else "little") for word in words)
+    said = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return "".join(c for c in said if c.isprintable()).strip()
 
 
 def _reading(value: float, doubt: str = "") -> Reading:

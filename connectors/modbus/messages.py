@@ -6,8 +6,8 @@ import struct
 
 from pymodbus.constants import ExcCodes
 
-from connectors.modbus.config import Kind
 from connectors.modbus.plan import Request
+from connectors.modbus.registers import Kind
 
 _READ = {Kind.COIL: 1, Kind.DISCRETE: 2, Kind.HOLDING: 3, Kind.INPUT: 4}
 

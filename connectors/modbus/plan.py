@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 
-from connectors.modbus.config import Kind, ModbusDevice, Register, ScaleFactor
+from connectors.modbus.config import ModbusDevice
+from connectors.modbus.registers import Kind, Register, ScaleFactor
 
 Part = Register | ScaleFactor
 """What a request is made for."""

@@ -20,12 +20,13 @@ from connectors import clock
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed
 from connectors.metrics import State
-from connectors.modbus.config import ModbusDevice, Register, ScaleFactor
+from connectors.modbus.config import ModbusDevice
 from connectors.modbus.connection import Connection, Lost, Unreachable
 from connectors.modbus.decoder import Reading, bad, decode, exponent
 from connectors.modbus.messages import Refused
 from connectors.modbus.plan import Request, plan
 from connectors.modbus.profile import profile
+from connectors.modbus.registers import Register, ScaleFactor
 from connectors.modbus.sunspec.discovery import discover
 from connectors.modbus.transport import Link
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connectors.lifecycle import Profile, profile_of
-from connectors.modbus.config import ModbusDevice, Register
+from connectors.modbus.config import ModbusDevice
+from connectors.modbus.registers import Register
 
 
 def profile(device: ModbusDevice, registers: Sequence[Register], nameplate: str = "") -> Profile:

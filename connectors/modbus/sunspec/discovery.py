@@ -13,10 +13,12 @@ from fnmatch import fnmatchcase
 
 import structlog
 
-from connectors.modbus.config import ADDRESSES, Kind, ModbusDevice, Register, SunSpec
+from connectors.modbus.config import ModbusDevice, SunSpec
 from connectors.modbus.connection import Lost
+from connectors.modbus.decoder import text
 from connectors.modbus.messages import Refused
 from connectors.modbus.plan import Request, reads
+from connectors.modbus.registers import ADDRESSES, Kind, Register
 from connectors.modbus.sunspec import layout
 from connectors.modbus.sunspec.models import model
 from connectors.modbus.transport import Link
@@ -75,7 +77,7 @@ async def discover(link: Link, device: ModbusDevice, how: SunSpec) -> tuple[Foun
         for place in layout.places(known, block.address, block.words):
             if block.number == _COMMON and place.point.name in ("Mn", "Md", "SN"):
                 words = block.words[place.address - block.address : place.end - block.address]
-                nameplate = f"{nameplate} {layout.text(words)}".strip()
+                nameplate = f"{nameplate} {text(words)}".strip()
             one = layout.register(place, prefix, how.silence)
             if one is None or (place.point.is_setting and not how.settings):
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from connectors.modbus.config import Kind, Register, Type
+from connectors.modbus.registers import Kind, Register, Type
 from connectors.modbus.sunspec.models import Group, Model, Point
 from connectors.modbus.sunspec.units import ucum
 
@@ -122,16 +122,9 @@ def register(place: Place, prefix: str, silence: int) -> Register | None:
             "address": place.address,
             "type": type_,
             "unit": ucum(point.units),
-            "no_value": no_value,
+            "no_value": () if no_value is None else no_value,
             "scale": float(f"1e{point.sf}") if isinstance(point.sf, int) else 1.0,
             "scale_factor": place.factor,
             "silence": silence / 1e6,
         }
     )
-
-
-def text(words: Sequence[int]) -> str:
-    """What a string point says: UTF-8, ended by a zero."""
-    raw = b"".join(word.to_bytes(2, "big") for word in words)
-    said = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(c for c in said if c.isprintable()).strip()

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from connectors.modbus.config import ModbusDevice, Type
+from connectors.modbus.config import ModbusDevice
+from connectors.modbus.registers import Type
 
 
 def device(**fields):
@@ -42,6 +43,15 @@ def test_config_when_complete_has_working_defaults():
         ({"type": "float128"}, "'float64'"),
         ({"no_value": 0x10000}, "does not fit into uint16"),
         ({"range": {"minimum": 5, "maximum": 5}}, "must be below maximum"),
+        ({"no_value": [1, 0x10000]}, "does not fit into uint16"),
+        ({"width": 3}, "needs a bit to begin at"),
+        ({"bit": 14, "width": 3}, "an end within the 16 bits"),
+        ({"type": "bool", "bit": 16}, "bits 0 to 15"),
+        ({"type": "int16", "bit": 1, "width": 2}, "an unsigned integer"),
+        ({"type": "string"}, "length (in registers)"),
+        ({"length": 2}, "length (in registers)"),
+        ({"labels": {"RUN": 1}}, "labels belong to"),
+        ({"type": "string", "length": 2, "no_value": 0}, "neither no_value nor scale_factor"),
         ({"unit": "m w"}, "UCUM"),
         ({"colour": "red"}, "Extra inputs"),
     ],

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.modbus.config import Register
-from connectors.modbus.decoder import LARGEST, decode
+from connectors.modbus.decoder import LARGEST, decode, exponent
+from connectors.modbus.registers import Register
 from schemas.base import Quality
 
 LAYOUT = {
@@ -119,6 +119,81 @@ def test_decoder_when_the_device_says_it_has_no_value_is_bad(kind, no_value, wor
     assert reading.value is None
     assert reading.quality is Quality.BAD
     assert "no value" in reading.reason
+
+
+def test_decoder_when_several_patterns_mean_no_value_takes_each_for_it():
+    point = register(type="uint16", no_value=[0x8000, 0xFFFF])
+    assert [decode(point, [word]).value for word in (0x8000, 0xFFFF, 7)] == [None, None, 7]
+
+
+@given(data=st.data(), kind=st.sampled_from(["uint16", "uint32", "uint64"]), byte_order=ORDERS, word_order=ORDERS)
+def test_decoder_when_a_field_of_bits_is_named_reads_those_bits(data, kind, byte_order, word_order):
+    number = data.draw(raw_values(kind))
+    bits = 8 * struct.calcsize(LAYOUT[kind])
+    bit = data.draw(st.integers(0, bits - 1))
+    width = data.draw(st.integers(1, min(bits - bit, 50)))
+    words = words_of(struct.pack(f">{LAYOUT[kind]}", number), byte_order, word_order)
+    point = register(type=kind, bit=bit, width=width, byte_order=byte_order, word_order=word_order)
+    assert decode(point, words).value == int(f"{number:0{bits}b}"[bits - bit - width : bits - bit], 2)
+
+
+@given(number=st.integers(0, 9999_9999), byte_order=ORDERS, word_order=ORDERS)
+def test_decoder_when_binary_coded_decimal_reads_the_digits(number, byte_order, word_order):
+    words = words_of(bytes.fromhex(f"{number:08}"), byte_order, word_order)
+    point = register(type="bcd32", byte_order=byte_order, word_order=word_order, scale=0.01)
+    assert decode(point, words).value == float(Fraction(number, 100))
+
+
+@given(word=st.integers(0, 0xFFFF))
+def test_decoder_when_a_digit_is_none_is_bad_and_otherwise_reads_four(word):
+    reading = decode(register(type="bcd16"), [word])
+    if any(digit in "abcdef" for digit in f"{word:x}"):
+        assert reading.value is None
+        assert "binary-coded decimal" in reading.reason
+    else:
+        assert reading.value == int(f"{word:x}")
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        (b"  12.50\0x", 12.5),
+        (b"-3e2", -300),
+        (b"RUN", 1),
+        (b"STOP\0\0", 0),
+        (b"FAULT", None),
+        (b"", None),
+        (b"1/3", None),
+        (b"nan", None),
+        (b"1e999999999", None),
+        (b"1e40", None),
+        (b"\xff\xfe", None),
+    ],
+)
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_decoder_when_registers_hold_text_reads_its_number_or_label(said, value, order):
+    words = [int.from_bytes(said.ljust(16, b"\0")[at : at + 2], order) for at in range(0, 16, 2)]
+    point = register(type="string", length=8, byte_order=order, labels={"RUN": 1, "STOP": 0})
+    reading = decode(point, words)
+    assert reading.value == value
+    assert (reading.quality is Quality.BAD) == (value is None)
+
+
+@given(
+    word=st.integers(0, 0xFFFF), power=st.integers(-10, 10), scale=st.sampled_from([1.0, 0.5, 0.1]), kind=st.booleans()
+)
+def test_decoder_when_a_scale_factor_was_read_is_exact_and_rounded_once(word, power, scale, kind):
+    point = register(type="uint16" if kind else "int16", scale=scale, scale_factor=9)
+    number = word if kind or word < 0x8000 else word - 0x10000
+    assert decode(point, [word], power).value == float(Fraction(number) * Fraction(str(scale)) * Fraction(10) ** power)
+
+
+@pytest.mark.parametrize(
+    ("word", "power"), [(0, 0), (10, 10), (0xFFFF, -1), (0xFFF6, -10), (11, "holds 11"), (0x8000, "has no value")]
+)
+def test_scale_factor_when_read_is_a_power_of_ten_or_says_why_not(word, power):
+    read = exponent([word])
+    assert read == power if isinstance(power, int) else power in read
 
 
 @pytest.mark.parametrize("words", [[], [1], [1, 2, 3]])

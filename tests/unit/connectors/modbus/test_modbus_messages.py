@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.pdu import DecodePDU, bit_message, register_message
 
-from connectors.modbus.config import Kind
 from connectors.modbus.messages import Refused, Unasked, answer, question
 from connectors.modbus.plan import Request
+from connectors.modbus.registers import Kind
 
 BITS = {Kind.COIL: bit_message.ReadCoilsResponse, Kind.DISCRETE: bit_message.ReadDiscreteInputsResponse}
 WORDS = {

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sunspec2 import device as sunspec
 from ucumvert.parser import get_ucum_parser
 
-from connectors.modbus.decoder import decode, exponent
-from connectors.modbus.sunspec.layout import places, register, text
+from connectors.modbus.decoder import decode, exponent, text
+from connectors.modbus.sunspec.layout import places, register
 from connectors.modbus.sunspec.models import model
 from connectors.modbus.sunspec.units import ucum
 from tests.sunspec_device import filled, values, words
