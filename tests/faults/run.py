@@ -53,7 +53,7 @@ class Run:
         self._failed: list[str] = []
         self._busy: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lines = (folder / "faults.log").open("w", buffering=1)
-        self._began = 0.0
+        self._began = self._ends = 0.0
         self.done: Counter[str] = Counter()
         self._records: dict[str, int] = {}
         self._last_ends: list[float] = []
@@ -70,6 +70,7 @@ class Run:
     def carry_out(self, plan: list[Fault], seconds: float) -> list[str]:
         """All of it; returns the findings."""
         self._began = time.monotonic()
+        self._ends = self._began + seconds
         for slot in range(SLOTS):
             self._crew.keep(slot)
         self._witness.start()
@@ -110,6 +111,9 @@ class Run:
     def _guarded(self, fault: Fault) -> None:
         try:
             with self._busy[fault.target]:  # a broker takes its time to start, and the next fault waits for it
+                if time.monotonic() > self._ends:
+                    self._tell(f"left out, since the time is over: {fault}")
+                    return
                 self._tell(f"{fault}")
                 getattr(self, "_" + fault.kind.replace("-", "_"))(fault)
         except Exception as error:  # noqa: BLE001 - the thread's outermost edge: it becomes a finding

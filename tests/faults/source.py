@@ -25,6 +25,8 @@ KEYS = tuple(f"k{n}" for n in range(24))
 INSTRUMENTS = ("GAS", "OIL", "POWER", "COAL", "CARBON", "WIND")
 _BOOKS = ("desk", "prop")
 _BURST = 30
+_PATIENCE = 600
+"""Half seconds for which a full queue is waited for."""
 _RAW = (b"not json", b"\xff\xfe\x00", b'{"key":7}', b"", b'{"key":"k0","amount":"many","event_time":1}', None)
 
 
@@ -170,10 +172,22 @@ class Source(threading.Thread):
         self._put(topic, key, topic.encode(record), partition_of(key, app.PARTITIONS))
 
     def _put(self, topic: Any, key: str, raw: bytes | None, partition: int, *headers: tuple[str, bytes]) -> None:
-        self._producer.produce(
-            self._named(topic.name), raw, key.encode(), partition, headers=list(headers), on_delivery=self._delivered
-        )
-        self.sent += 1
+        for _ in range(_PATIENCE):
+            try:
+                self._producer.produce(
+                    self._named(topic.name),
+                    raw,
+                    key.encode(),
+                    partition,
+                    headers=list(headers),
+                    on_delivery=self._delivered,
+                )
+            except BufferError:
+                self._producer.poll(0.5)  # the broker is away for long: the source waits for it
+            else:
+                self.sent += 1
+                return
+        self.failed = f"{topic.name}[{partition}]: the queue stayed full"
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
