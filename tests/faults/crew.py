@@ -23,14 +23,19 @@ class Member:
         self.slot = slot
         self.expected = False
         """Whether its end is somebody's doing."""
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.member", bootstrap, str(slot)],
-                stdin=subprocess.PIPE,  # its end tells that the suite is gone, whatever has become of it
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+        # A child inherits what is blocked: a SIGTERM that comes before it can listen waits until it does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            with log.open("ab") as out:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.faults.member", bootstrap, str(slot)],
+                    stdin=subprocess.PIPE,  # its end tells that the suite is gone, whatever has become of it
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def send(self, number: signal.Signals) -> None:
         """A signal, unless it has ended."""

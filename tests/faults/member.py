@@ -4,6 +4,7 @@ less cleanly, the end of its standard input."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
@@ -31,6 +32,7 @@ def main(bootstrap: str, slot: str) -> int:
         for processor in app.PROCESSORS
     ]
     with interruptible() as stop:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see Member
         try:
             run_workers(workers, stop, stall_limit=STALLED)
         except EngineError as error:
