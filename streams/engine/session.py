@@ -247,6 +247,7 @@ class Session:
         if self._over or not partitions:
             consumer.incremental_assign([])
             return
+        self._transactions.check_member(consumer.memberid())
         try:
             self._own.give(consumer, partitions)
         except KafkaException as error:

@@ -65,7 +65,7 @@ class Transactions:
         """
         member = consumer.consumer_group_metadata()
         # Asked after the metadata were taken.
-        self._check_member(consumer.memberid())
+        self.check_member(consumer.memberid())
         produce, named, count = self._produce, self._named, self._partitions
         try:
             self._producer.begin_transaction()
@@ -86,8 +86,8 @@ class Transactions:
             raise classify(error, "committing") from error
         self._open = False
 
-    def _check_member(self, member: str) -> None:
-        """Raises Migrated unless this is the member that was given the tasks.
+    def check_member(self, member: str) -> None:
+        """Raises Migrated unless this is the member that was given the first tasks. Due whenever some are given, too.
 
         With an empty id the broker would take the offsets without looking at the generation. A new id: the group had
         expelled this consumer, and the client has joined it again believing in what it had; the broker would take that

@@ -58,7 +58,8 @@ def stale(world: World) -> None:
 
 def expelled(world: World) -> None:
     """A worker loses its request to rejoin, stands still until the group has expelled it, joins again under a new id,
-    and stands still once more, while another one decides what it believes to be its own."""
+    and stands still once more, while another one decides what it believes to be its own. In half of the schedules it
+    has not committed anything before."""
     world.grow()
     world.grow()
     source, group = world.source, world.broker.group
@@ -83,7 +84,13 @@ def expelled(world: World) -> None:
         world.network.on_ask = stop
         group.rebalance()
 
+    def restart() -> None:
+        for _, process, _ in world.processes:
+            world.crash(process)
+
     world.scheduler.at(3.0, lambda: setattr(source, "dry", True))
+    if world.rng.random() < 0.5:
+        world.scheduler.at(4.0, restart)
     world.scheduler.at(5.0, begin)
 
 
