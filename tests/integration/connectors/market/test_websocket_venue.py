@@ -120,8 +120,8 @@ def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
 
 
 @contextmanager
-def running(cluster: Cluster, settings: WebSocketConfig) -> Iterator[None]:
-    publisher, stop = Publisher(cluster, "websocket"), threading.Event()
+def running(cluster: Cluster, settings: WebSocketConfig, **bounds: int) -> Iterator[None]:
+    publisher, stop = Publisher(cluster, "websocket", **bounds), threading.Event()
     thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
     thread.start()
     try:
@@ -214,3 +214,20 @@ def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluste
         records.until(lambda: records.ticks(), "the first snapshot")
         records.until(lambda: len(exchange.connections) > 1, "another connection")
         records.until(lambda: records.gaps("disconnected")[2:], "the gap")
+
+
+def test_websocket_when_kafka_is_away_reading_stops_and_no_change_is_missing_afterwards(
+    cluster, records, exchange, late_kafka
+):
+    """A small bound stands for a long time: records wait without a limit of time."""
+    away = Cluster(late_kafka.address, prefix=cluster.prefix)
+    with running(away, config(exchange), max_outstanding=5):
+        wait_until(lambda: bool(exchange.subscribed))
+        wait_until(lambda: exchange.fetched > 0)
+        for _ in range(50):
+            exchange.send(exchange.change())
+        late_kafka.come()
+        records.until(lambda: records.ticks() and records.ticks()[-1].bid == exchange.best, "the last change")
+    bids = [tick.bid for tick in records.ticks()]
+    assert bids == [exchange.best - 0.5 * n for n in range(len(bids) - 1, -1, -1)], "each change, in order"
+    assert not records.gaps("sequence")

@@ -24,6 +24,16 @@ def test_store_when_a_statement_beside_fails_keeps_nothing_of_it(tmp_path):
     assert store.numbers() == (1, 1)
 
 
+def test_store_when_the_disk_is_full_says_so_and_keeps_the_numbers(tmp_path):
+    store = Store(tmp_path / "numbers.db", "A>B")
+    store.database.execute("CREATE TABLE beside (text TEXT)")
+    (pages,) = store.database.execute("PRAGMA page_count").fetchone()
+    store.database.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreError, match="disk is full"):
+        store.save(next_in=7, beside=[("INSERT INTO beside VALUES (?)", ("x" * 100_000,))])
+    assert store.numbers() == (1, 1), "what was not kept is asked for again"
+
+
 def test_store_when_it_belongs_to_another_session_is_refused(tmp_path):
     Store(tmp_path / "numbers.db", "A>B").close()
     with pytest.raises(StoreError, match="holds the numbers of A>B, not of C>D"):
