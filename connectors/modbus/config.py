@@ -43,9 +43,10 @@ class ModbusDevice(Identified):
     ``max_registers`` and ``max_bits`` bound one request (the protocol allows 125 and 2000, many devices less).
     Neighbours are read together when no more than ``max_hole`` unused addresses lie between them. ``retries``: how
     often a request is repeated before the device counts as lost; ``backoff_ceiling``: the longest wait between
-    attempts to reach it again. ``pause``: the least silence before a request. Units with the same address share one
-    connection and are asked in turn. ``tls`` needs framing tcp; its port is 802 unless given. ``sunspec``: the device
-    tells its registers itself; ``registers`` come on top.
+    attempts to reach it again. ``pause``: the least silence before a request. Serial units with the same address share
+    one connection and are asked in turn; with ``shared`` those of framing tcp as well, for gateways that take few.
+    ``tls`` needs framing tcp; its port is 802 unless given. ``sunspec``: the device tells its registers itself;
+    ``registers`` come on top.
     """
 
     name: Name
@@ -63,6 +64,7 @@ class ModbusDevice(Identified):
     max_hole: Annotated[int, Field(strict=True, ge=0, le=124)] = 8
     pause: Annotated[int, seconds(least=0, most=60)] = 0
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
+    shared: bool = False
     allow_plaintext: bool = False
     sunspec: Annotated[SunSpec | None, BeforeValidator(_section)] = None
     registers: list[Register] = Field(default_factory=list)

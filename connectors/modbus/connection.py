@@ -230,14 +230,15 @@ class Connection:
 
 
 class Lines:
-    """The connections of one connector: units with the same address share one."""
+    """The connections of one connector: units share one where only one can be, or where they are told to."""
 
     def __init__(self) -> None:
         self._open: dict[object, Connection] = {}
 
     def to(self, device: ModbusDevice) -> Connection:
         """The connection to ``device``; it is to be left when it is not needed any more."""
-        key = (device.framing, device.host, device.port, device.tls, device.serial)
+        apart = device.framing is Framing.TCP and not device.shared
+        key = (device.framing, device.host, device.port, device.tls, device.serial, device.name if apart else None)
         connection = self._open.get(key)
         if connection is None or connection.users <= 0:
             connection = self._open[key] = Connection(device)

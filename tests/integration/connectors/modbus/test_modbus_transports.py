@@ -133,8 +133,8 @@ def test_gateway_when_units_share_it_has_one_connection_and_serves_them_in_turn(
     many = [register(f"r{address}", address) for address in range(0, 60, 10)]
     with hostile(answer) as port:
         units = [
-            device("many", port, many, unit_id=1, timeout=2, max_hole=0, poll_interval=0.05),
-            device("one", port, [register("x", 7)], unit_id=2, timeout=2, poll_interval=0.05),
+            device("many", port, many, unit_id=1, timeout=2, max_hole=0, poll_interval=0.05, shared=True),
+            device("one", port, [register("x", 7)], unit_id=2, timeout=2, poll_interval=0.05, shared=True),
         ]
         with running(lambda p: ModbusConnector(units, p)):
             tape.until(lambda: len(tape.samples("x", "one")) >= 8, "eight polls of the unit with one register")
