@@ -17,12 +17,11 @@ from typing import Any
 
 from connectors.capture.frames import Direction, Frame, Writer
 from connectors.config import Config
+from connectors.fields import Tls
 from connectors.tls import TlsFiles
 
 Place = Callable[[str, int, TlsFiles | None], int]
 """Host, port and TLS of a device → the local port to connect to instead."""
-RECORDED = ("mqtt", "modbus")
-"""The connectors that :func:`redirected` knows."""
 _CONNECT_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
 _KEEPALIVE = 3_600_000_000  # microseconds: pings would come at other times when played back
@@ -30,18 +29,27 @@ _KEEPALIVE = 3_600_000_000  # microseconds: pings would come at other times when
 
 def redirected(config: Config, place: Place) -> Config:
     """``config`` with every address led through ``place``; connectors that cannot be played back are left out."""
-    modbus = []
-    for one in config.modbus:
-        if one.host is not None:  # a serial line has no address that could be led elsewhere
-            tls = TlsFiles(one.tls, one.host) if one.tls is not None else None
-            there = {"host": "127.0.0.1", "port": place(one.host, one.port, tls), "tls": None}
-            modbus.append(one.model_copy(update=there))
+    ports: dict[tuple[str, int], int] = {}  # units of one gateway share a connection, and so they must here
+
+    def there(host: str, port: int, tls: Tls | None) -> dict[str, Any]:
+        if (host, port) not in ports:
+            ports[host, port] = place(host, port, TlsFiles(tls, host) if tls is not None else None)
+        return {"host": "127.0.0.1", "port": ports[host, port], "tls": None}
+
+    modbus = [
+        one.model_copy(update=there(one.host, one.port, one.tls)) for one in config.modbus if one.host is not None
+    ]
     changes: dict[str, Any] = {"modbus": modbus}
     if (mqtt := config.mqtt) is not None:
-        tls = TlsFiles(mqtt.tls, mqtt.host) if mqtt.tls is not None else None
-        there = {"host": "127.0.0.1", "port": place(mqtt.host, mqtt.port, tls), "tls": None, "keepalive": _KEEPALIVE}
-        changes["mqtt"] = mqtt.model_copy(update=there)
+        led = there(mqtt.host, mqtt.port, mqtt.tls)
+        changes["mqtt"] = mqtt.model_copy(update=led | {"keepalive": _KEEPALIVE})
     return Config(store=config.store).model_copy(update=changes)
+
+
+def unrecorded(config: Config) -> list[str]:
+    """What :func:`redirected` leaves out: other connectors, and Modbus devices on a serial line of this machine."""
+    others = [name for name, one in config if one and name not in ("mqtt", "modbus", "store")]
+    return others + [one.name for one in config.modbus if one.host is None]
 
 
 class _Listener:

@@ -14,10 +14,9 @@ from rich.text import Text
 from connectors import clock
 from connectors.capture.frames import CaptureError, Header, Writer, read
 from connectors.capture.rehearsal import Notebook, Place, apart, configured, rehearse
-from connectors.capture.wire import RECORDED, Player, Recorder, redirected
+from connectors.capture.wire import Player, Recorder, redirected, unrecorded
 from connectors.config import Config, ConfigError, load
 from connectors.config import check as checked
-from connectors.runner import services
 from schemas.base import Quality
 from schemas.devices import DeviceState
 from schemas.telemetry import Telemetry
@@ -51,11 +50,10 @@ def check(file: Path, seconds: float, stop: threading.Event, console: Console) -
 def capture(file: Path, out: Path, seconds: float, stop: threading.Event, console: Console) -> bool:
     """Run the connectors of ``file`` for ``seconds`` without Kafka and record every byte; true when all went well."""
     config, left_out = apart(load(file))
-    names = [service.name for service in services(config)]
-    unrecorded = [name for name in names if name not in RECORDED]
-    if unrecorded == names:
-        raise CommandError(f"{file}: {', '.join(names) or 'nothing in it'} cannot be recorded and played back")
-    left_out += [f"{name} is not recorded, because it cannot be played back" for name in unrecorded]
+    others = unrecorded(config)
+    if config.mqtt is None and not any(device.host for device in config.modbus):
+        raise CommandError(f"{file}: {', '.join(others) or 'nothing in it'} cannot be recorded and played back")
+    left_out += [f"{name} is not recorded, because it cannot be played back" for name in others]
     header = Header(file=str(file.absolute()), settings=file.read_text(encoding="utf-8"), started=clock.now())
     try:
         writer = Writer(out, header)

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from connectors.capture.frames import CaptureError, Direction, Frame, Header, Writer, read
 from connectors.capture.rehearsal import Notebook, apart, configured
+from connectors.capture.wire import redirected, unrecorded
 from connectors.config import check
 from schemas import topics
 from schemas.gaps import Feed, Gap, GapReason
@@ -96,3 +97,25 @@ def test_recording_when_damaged_is_refused_with_its_line(tmp_path, text, what):
     tape.write_text(text)
     with pytest.raises(CaptureError, match=f"tape.jsonl{what}this is no recording"):
         read(tape)
+
+
+def test_addresses_when_led_elsewhere_keep_a_gateway_together_and_name_what_is_left_out(tmp_path):
+    register = {"point": "p", "kind": "coil", "address": 0, "type": "bool", "unit": "1"}
+    unit = {"registers": [register], "host": "localhost", "port": 5020}
+    line = {"registers": [register], "serial": {"port": "/dev/ttyS0"}, "framing": "rtu"}
+    modbus = [{"name": "u1", **unit}, {"name": "u2", **unit, "unit_id": 2}, {"name": "line-1", **line}]
+    config = check({**SETTINGS, "modbus": modbus}, tmp_path / "c.toml")
+    placed = []
+
+    def place(host, port, tls):
+        placed.append((host, port, tls))
+        return 40_000 + len(placed)
+
+    led = redirected(config, place)
+    assert placed == [("localhost", 5020, None), ("localhost", 1883, None)]
+    assert [(one.name, one.host, one.port) for one in led.modbus] == [
+        ("u1", "127.0.0.1", 40_001),
+        ("u2", "127.0.0.1", 40_001),
+    ]
+    assert (led.mqtt.port, led.sparkplug, led.drop_copy) == (40_002, None, [])
+    assert unrecorded(config) == ["sparkplug", "drop_copy", "line-1"]
