@@ -26,6 +26,7 @@ from tests.performance.connectors.figures import Figure, apart, beside, peak
 
 REGISTERS = 50
 INTERVAL = 1.0
+HOSTS = [f"127.0.1.{n}" for n in range(1, 201)]  # units at one address would share a connection (Linux: all loopback)
 
 
 def measure(cluster: Cluster, *, smoke: bool) -> list[Figure]:
@@ -52,7 +53,7 @@ def settings(port: int, devices: int, hanging: int = 0) -> list[ModbusDevice]:
         ModbusDevice.model_validate(
             {
                 "name": f"m{n}",
-                "host": "127.0.0.1",
+                "host": HOSTS[n],
                 "port": port,
                 "unit_id": 2 if n < hanging else 1,
                 "poll_interval": INTERVAL,
@@ -80,7 +81,7 @@ def serve(port: int) -> None:
             writer.close()
 
     async def run() -> None:
-        server = await asyncio.start_server(client, "127.0.0.1", port, backlog=1000)
+        server = await asyncio.start_server(client, HOSTS, port)
         await server.serve_forever()
 
     asyncio.run(run())
@@ -113,8 +114,8 @@ def poll_bare(port: int, devices: int, seconds: float) -> float:
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
     late: list[float] = []
 
-    async def one() -> None:
-        client = AsyncModbusTcpClient("127.0.0.1", port=port, retries=0)
+    async def one(host: str) -> None:
+        client = AsyncModbusTcpClient(host, port=port, retries=0)
         await client.connect()
         loop = asyncio.get_running_loop()
         begin = due = loop.time()
@@ -126,7 +127,7 @@ def poll_bare(port: int, devices: int, seconds: float) -> float:
         client.close()
 
     async def run() -> None:
-        await asyncio.gather(*(one() for _ in range(devices)))
+        await asyncio.gather(*(one(host) for host in HOSTS[:devices]))
 
     asyncio.run(run())
     return 1000 * statistics.quantiles(late, n=100)[98]
@@ -169,7 +170,7 @@ def _listens(port: int) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
+            if one.connect_ex((HOSTS[-1], port)) == 0:
                 return
         time.sleep(0.05)
     raise TimeoutError(f"nobody listens on port {port} after 30 s")

@@ -20,8 +20,8 @@ ANSWERS, HANGS = 1, 2
 
 
 @contextmanager
-def gateway(asked: set[int]) -> Iterator[int]:
-    """A server on which unit 1 answers every request and unit 2 none; ``asked``: the units that were spoken to."""
+def plant(asked: set[int]) -> Iterator[list[int]]:
+    """Ports on each of which unit 1 answers every request and unit 2 none; ``asked``: the units that were spoken to."""
     stop, ready, ports = threading.Event(), threading.Event(), []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,18 +36,19 @@ def gateway(asked: set[int]) -> Iterator[int]:
             writer.close()
 
     async def run() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=2 * DEVICES)
-        ports.append(server.sockets[0].getsockname()[1])
+        servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for _ in range(DEVICES)]
+        ports.extend(server.sockets[0].getsockname()[1] for server in servers)
         ready.set()
         while not stop.is_set():  # noqa: ASYNC110 - a threading.Event cannot be awaited
             await asyncio.sleep(0.05)
-        server.close()
+        for server in servers:
+            server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     try:
         assert ready.wait(10)
-        yield ports[0]
+        yield ports
     finally:
         stop.set()
         thread.join(10)
@@ -56,14 +57,14 @@ def gateway(asked: set[int]) -> Iterator[int]:
 @pytest.mark.timeout(180)
 def test_fleet_when_twenty_of_two_hundred_hang_reads_the_others_at_their_pace():
     asked: set[int] = set()
-    with gateway(asked) as port:
+    with plant(asked) as ports:
         registers = [{"point": f"r{n}", "kind": "holding", "address": n, "type": "uint16", "unit": "1"} for n in (0, 1)]
         devices = [
             ModbusDevice.model_validate(
                 {
                     "name": f"m{n}",
                     "host": "127.0.0.1",
-                    "port": port,
+                    "port": ports[n],
                     "unit_id": HANGS if n < HANGING else ANSWERS,
                     "poll_interval": 1,
                     "timeout": 60,  # whoever waited for one of these would not be done before the test is given up
