@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder for figures and plot; FOLDER.md beside it gets the tables")
     given = parser.parse_args()
     if given.smoke:
-        given.ticks, given.rounds, given.seconds, given.keys = 20_000, 1, 2.0, 2_000
+        given.ticks, given.rounds, given.seconds, given.keys = 60_000, 1, 2.0, 2_000
     return given
 
 

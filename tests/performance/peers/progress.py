@@ -40,7 +40,8 @@ class Marks:
         self.next = self._left[0] if self._left else sys.maxsize
 
     def passed(self, count: int) -> None:
-        """``count`` has reached ``next``."""
-        say(ticks=count, cpu_all=self._cpu())
-        self._left.pop(0)
-        self.next = self._left[0] if self._left else sys.maxsize
+        """``count`` has reached ``next``, and perhaps marks behind it."""
+        while count >= self.next:
+            say(ticks=count, cpu_all=self._cpu())
+            self._left.pop(0)
+            self.next = self._left[0] if self._left else sys.maxsize
