@@ -160,6 +160,20 @@ def any_member(patch: Patch) -> None:
     patch.setattr(Transactions, "check_member", lambda self, member: None)
 
 
+def member_noted_late(patch: Patch) -> None:
+    """Which member was given the tasks is noted at the first commit."""
+    on_assign = Session._on_assign
+
+    def assign(self: Session, consumer: Any, given: list[TopicPartition]) -> None:
+        self._transactions.check_member = lambda member: None  # type: ignore[method-assign]
+        try:
+            on_assign(self, consumer, given)
+        finally:
+            del self._transactions.check_member
+
+    patch.setattr(Session, "_on_assign", assign)
+
+
 def no_second_look(patch: Patch) -> None:
     """State that is newer than the offsets that were read is taken for damage, not for another worker's commit."""
     patch.setattr(Ownership, "_check_still_ours", lambda self, consumer, task, found: None)
@@ -188,5 +202,6 @@ PLANTS: tuple[tuple[Callable[[Patch], None], Callable[[World], None] | None], ..
     (offsets_of_others, scripts.stale),
     (no_second_look, scripts.stale),
     (any_member, scripts.expelled),
+    (member_noted_late, scripts.expelled),
 )
 """Each with the script that leads there soon; None where random schedules do."""
