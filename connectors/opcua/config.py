@@ -33,6 +33,7 @@ from connectors.fields import (
 
 DEFAULT_PORT = 4840
 CERTIFICATES = ("*.der", "*.pem")
+TEMPLATE = re.compile(r"\{(path|name|[1-9]\d?)\}")
 
 
 def _identifier(value: str) -> str:
@@ -48,6 +49,26 @@ def _identifier(value: str) -> str:
     except (ValueError, binascii.Error) as error:
         problem += f" ({error})"
     raise ValueError(f"{value!r} is no node identifier; {problem}")
+
+
+def _select(value: str) -> str:
+    if not re.fullmatch(r"(\[\d{1,9}\]|[^\W\d]\w*)((\.[^\W\d]\w*)|\[\d{1,9}\])*", value):
+        raise ValueError(f"{value!r} is no place in a value; expected as in Power.Active, [2], Phases[0].Current")
+    return value
+
+
+def _path(value: str) -> str:
+    if any(name == "" for name in value.split("/")):
+        raise ValueError(f"{value!r} is no browse path; expected names separated by /, as in Plant/Turbine*/Power")
+    if any("**" in name and name != "**" for name in value.split("/")):
+        raise ValueError(f"{value!r}: ** stands for whole names and must stand alone between two /")
+    return value
+
+
+def _template(value: str) -> str:
+    if not TEMPLATE.search(value) or re.search(r"[{}]", TEMPLATE.sub("", value)):
+        raise ValueError(f"{value!r} would give every point one name; use {{path}}, {{name}}, {{1}}, {{2}}, …")
+    return value
 
 
 def _url(value: str) -> str:
@@ -142,22 +163,43 @@ class Deadband(Section):
         return self
 
 
-class Node(Measured):
-    """One node and the point that it becomes.
+class Watched(Measured):
+    """How a variable is watched.
 
-    ``namespace``: its URI as in the server's NamespaceArray. ``sampling_interval``: how often the server looks;
-    ``queue_size``: how many samples it keeps between two publishings (more than publishing over sampling interval, or
-    samples are lost there). ``silence``: seconds without a new value after which a gap is recorded; left out for
-    values that may rest.
+    ``sampling_interval``: how often the server looks; ``queue_size``: how many samples it keeps between two publishings
+    (more than publishing over sampling interval, or samples are lost there). ``silence``: seconds without a new value
+    after which a gap is recorded; left out for values that may rest. ``select``: the number's place in a structure or
+    an array: ``Power.Active``, ``[2]``, ``Phases[0].Current``.
     """
 
-    point: Name
-    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
-    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)]
     sampling_interval: Annotated[int, seconds(least=0.01, most=3600)] = 500_000
     queue_size: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 100
     deadband: Deadband | None = None
     silence: Annotated[int, seconds(least=0.1)] | None = None
+    select: Annotated[str, Field(max_length=1000), AfterValidator(_select)] | None = None
+
+
+class Node(Watched):
+    """One node and the point that it becomes. ``namespace``: its URI as in the server's NamespaceArray."""
+
+    point: Name
+    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
+    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)]
+
+
+class Browse(Watched):
+    """All variables whose browse path fits, found on the server; each becomes a point.
+
+    ``path``: browse names from the Objects folder on, separated by ``/``; ``*`` and ``?`` stand for characters of a
+    name, ``**`` for any number of names. ``namespace``: only variables of this one, by URI. ``point``: what a point is
+    called; ``{path}`` is the whole path with ``/``, ``{name}`` its last name, ``{1}`` its first name and so on.
+    ``most``: how many points at most.
+    """
+
+    path: Annotated[str, Field(max_length=1000), AfterValidator(_path)]
+    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
+    point: Annotated[str, Field(max_length=200), AfterValidator(_template)] = "{path}"
+    most: Annotated[int, Field(strict=True, ge=1, le=20_000)] = 1000
 
 
 class OpcUaServer(Identified):
@@ -167,6 +209,7 @@ class OpcUaServer(Identified):
     connection is made anew. ``timeout``: of one request. ``backoff_ceiling``: the longest wait between attempts.
     ``clock_tolerance``: how far a source's clock may be ahead of ours before its samples become uncertain.
     ``backfill``: after a lost connection the server's history is read, at most this far back; left out: it is not.
+    ``rebrowse``: how often variables are looked for anew that fit ``browse``.
     """
 
     name: Name
@@ -180,7 +223,9 @@ class OpcUaServer(Identified):
     allow_plaintext: bool = False
     security: Security | None = None
     login: Login | None = None
-    nodes: Annotated[list[Node], Field(min_length=1)]
+    nodes: list[Node] = Field(default_factory=list)
+    browse: Annotated[list[Browse], Field(max_length=100)] = Field(default_factory=list)
+    rebrowse: Annotated[int, seconds(least=1)] = 300_000_000
 
     @property
     def host(self) -> str:
@@ -198,6 +243,8 @@ class OpcUaServer(Identified):
             problems.append("login: a user's certificate needs [opcua.security]; without it nothing is signed")
         if self.keep_alive < self.publishing_interval:
             problems.append("keep_alive must not be shorter than publishing_interval")
+        if not self.nodes and not self.browse:
+            problems.append("nothing is watched: give at least one of nodes and browse")
         counts = Counter(node.point for node in self.nodes)
         for point in (point for point, count in counts.items() if count > 1):
             places = " and ".join(f"nodes[{i}]" for i, node in enumerate(self.nodes) if node.point == point)

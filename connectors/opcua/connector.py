@@ -13,10 +13,11 @@ from asyncua.ua.uaerrors import UaError
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed
 from connectors.fleet import Fleet, Run
-from connectors.lifecycle import Profile, profile_of
+from connectors.lifecycle import Profile
 from connectors.metrics import State
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.holes import Holes
+from connectors.opcua.items import profile_for
 from connectors.opcua.session import Session, SessionEnded
 from connectors.outlet import Outlet
 
@@ -67,7 +68,7 @@ async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.E
 
 def profile(server: OpcUaServer) -> Profile:
     """What is told of a server beside its samples."""
-    return profile_of(server.name, "opcua", server, ((one.point, one.unit, one.range) for one in server.nodes))
+    return profile_for(server, server.nodes)
 
 
 def _explained(server: OpcUaServer, error: Exception) -> str:

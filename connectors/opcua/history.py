@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.ua.uaerrors import UaStatusCodeError
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from connectors import clock
 from connectors.device import DeviceFeed
@@ -61,6 +61,9 @@ class Backfill:
                 self._given_up(hole, status_name(int(error.code)))
             except TimeoutError:
                 self._given_up(hole, f"no answer within {self._server.timeout / 1e6:g} s")
+            except (UaError, OSError) as error:
+                log.warning("reading history is interrupted", device=self._server.name, why=str(error) or repr(error))
+                raise
         self._feed.backfilled(self._told())
 
     async def _fill(self, hole: Hole, node: Node, node_id: ua.NodeId) -> None:
@@ -111,7 +114,7 @@ class Backfill:
                 continue  # it cannot be placed; what is live and as wrong becomes a dead letter
             if time is None or not hole.after < time < hole.before:
                 continue
-            sample = sampled(data, received, self._server.clock_tolerance)
+            sample = sampled(data, received, self._server.clock_tolerance, node.select)
             self._feed.sample(
                 hole.point,
                 sample.value,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
-from asyncua.ua.uaerrors import UaStatusCodeError
 
 from connectors import clock
 from connectors.device import DeviceFeed
+from connectors.lifecycle import Profile, profile_of
+from connectors.opcua.browse import find
 from connectors.opcua.config import Deadband, Node, OpcUaServer
+from connectors.opcua.limits import at_once
 from connectors.opcua.values import status_name
 from schemas.base import Quality
 
 log = structlog.get_logger(__name__)
 _PORTION = 1000  # items of one request, unless the server says that it takes fewer
+_LIMIT = ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
 _FILTER_REFUSED = frozenset(
     {
         "BadMonitoredItemFilterUnsupported",
@@ -42,6 +47,39 @@ class Items:
     async def create(self, client: Client, subscription: int) -> None:
         """Subscribe all nodes. Raises ua.UaError, OSError or TimeoutError when the connection breaks."""
         await self._create(client, subscription, list(self.nodes))
+        await self.browse(client, subscription)
+
+    async def browse(self, client: Client, subscription: int) -> None:
+        """Look for what fits the patterns, and subscribe what is new. Raises as :meth:`create`."""
+        if not self._server.browse:
+            return
+        namespaces = await client.get_namespace_array()
+        points = {node.point: (node.namespace, node.identifier) for node in self.nodes.values()}
+        new: dict[int, Node] = {}
+        for wanted in self._server.browse:
+            for node in await find(client, wanted, namespaces):
+                place = (node.namespace, node.identifier)
+                if node.point not in points:
+                    points[node.point] = place
+                    new[len(points)] = node
+                elif points[node.point] != place:
+                    log.warning(
+                        "two variables would be one point; the second is not watched",
+                        device=self._server.name,
+                        point=node.point,
+                        watched=points[node.point][1],
+                        second=node.identifier,
+                    )
+        if not new:
+            return
+        log.info("variables were found by browsing", device=self._server.name, count=len(new))
+        self.nodes.update(new)
+        watched = list(self.nodes.values())
+        self._feed.describe(profile_for(self._server, watched), {node.point: node for node in watched})
+        for node in new.values():
+            if node.silence is not None:
+                self._feed.watch(node.point, node.silence)
+        await self._create(client, subscription, list(new))
 
     async def retry(self, client: Client, subscription: int) -> None:
         """Subscribe the refused ones. Raises as :meth:`create`."""
@@ -58,7 +96,7 @@ class Items:
             else:
                 known = ", ".join(namespaces)
                 self._refuse(handle, f"the server has no namespace {node.namespace}; it has {known}")
-        portion = await _portion(client)
+        portion = await at_once(client, _LIMIT, _PORTION)
         unfiltered = []
         for start in range(0, len(placed), portion):
             unfiltered += await self._request(client, subscription, placed[start : start + portion], filtered=True)
@@ -121,14 +159,9 @@ class Items:
         self.refused[handle] = reason
 
 
-async def _portion(client: Client) -> int:
-    """How many items the server takes at once (OPC 10000-5, section 6.3.11); many small ones say nothing of it."""
-    limit = ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
-    try:
-        said = await client.get_node(f"i={limit}").read_value()
-    except UaStatusCodeError:
-        said = 0
-    return min(said, _PORTION) if isinstance(said, int) and said > 0 else _PORTION
+def profile_for(server: OpcUaServer, nodes: Iterable[Node]) -> Profile:
+    """What is told of a server beside its samples."""
+    return profile_of(server.name, "opcua", server, ((one.point, one.unit, one.range) for one in nodes))
 
 
 def _item(handle: int, node: Node, place: ua.NodeId, *, filtered: bool) -> ua.MonitoredItemCreateRequest:

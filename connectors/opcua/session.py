@@ -64,6 +64,8 @@ class Session:
         client.connection_lost_callback = self._connection_lost
         try:
             await self._connect(client)
+            if any(one.select for one in (*self._server.nodes, *self._server.browse)):
+                await client.load_data_type_definitions()
             await self._subscribe(client)
             await self._watch(client)
         finally:
@@ -98,11 +100,14 @@ class Session:
             if node.silence is not None:
                 self._feed.watch(node.point, node.silence)
         await self._items.create(client, self._subscription)
+        if self.live:  # the first data came before the last of the nodes was refused
+            self._show_state()
 
     async def _watch(self, client: Client) -> None:
         """Wait for the end, looking after silence, keep-alives and refused nodes meanwhile."""
         loop = asyncio.get_running_loop()
         retry_at = loop.time() + self._server.backoff_ceiling / 1e6
+        browse_at = loop.time() + self._server.rebrowse / 1e6
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), min(1.0, self._keep_alive / 2))
@@ -117,6 +122,9 @@ class Session:
                 if self._items.refused:
                     await self._items.retry(client, self._subscription)
                     self._show_state()
+            if loop.time() >= browse_at:
+                browse_at = loop.time() + self._server.rebrowse / 1e6
+                await self._items.browse(client, self._subscription)
             self._fill(client)
 
     def _fill(self, client: Client) -> None:
@@ -187,7 +195,7 @@ class Session:
     def _sample(self, node: Node, data: ua.DataValue) -> None:
         received = clock.now()
         try:
-            sample = sampled(data, received, self._server.clock_tolerance)
+            sample = sampled(data, received, self._server.clock_tolerance, node.select)
         except UnusableTime as error:
             source = f"opcua:{self._server.name}:{node.namespace}:{node.identifier}"
             self._feed.dead_letter(source, str(error), repr(data).encode(), received)

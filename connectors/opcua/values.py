@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ _LARGEST = 1e18  # of schemas.base.Value
 # (8 and 9) and the overflow bit (7) mean something.
 _INFO_TYPE, _DATA_VALUE = 0xC00, 0x400
 _OVERFLOW = 0x80
+_STEP = re.compile(r"\[(\d+)\]|(\w+)")
 _NO_VALUE = "no value"
 _LIMIT, _LIMITS = 0x300, {0x100: "at its low limit", 0x200: "at its high limit"}
 
@@ -42,8 +45,12 @@ def status_name(code: int) -> str:
     return f"{name} ({code:#010x})" if text.startswith("Unknown") else str(name)
 
 
-def sampled(data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000_000) -> Sampled:
+def sampled(
+    data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000_000, select: str | None = None
+) -> Sampled:
     """What ``data`` says. The time is the source's, else the server's, else ``receive_time`` (all microseconds).
+
+    ``select``: the number's place in a structure or an array, as in the settings.
 
     A status that is bad, or a value that is no finite number, gives quality bad with the reason; the number is kept
     where the server sent one. A source time more than ``clock_tolerance`` ahead makes it uncertain. Raises UnusableTime
@@ -52,7 +59,7 @@ def sampled(data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000
     code = int(data.StatusCode.value) if data.StatusCode is not None else 0
     quality = {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
     described = code & _INFO_TYPE == _DATA_VALUE
-    value, problem = _number(data.Value)
+    value, problem = _number(data.Value, select)
     # That a bad status comes without a value needs no further word.
     doubts = [problem] if problem and not (problem == _NO_VALUE and quality is Quality.BAD) else []
     if described and (limit := _LIMITS.get(code & _LIMIT)):
@@ -74,11 +81,20 @@ def raw_bytes(data: ua.DataValue) -> bytes:
     return b"" if data.Value is None else variant_to_binary(data.Value)
 
 
-def _number(variant: ua.Variant | None) -> tuple[float | None, str]:
-    """The variant as a finite float64, and what is wrong with it."""
+def _number(variant: ua.Variant | None, select: str | None) -> tuple[float | None, str]:
+    """The variant, or its selected part, as a finite float64, and what is wrong with it."""
     raw = None if variant is None else variant.Value
     if variant is None or raw is None:
         return None, _NO_VALUE
+    if select is not None:
+        try:
+            raw = _selected(raw, select)
+        except LookupError as error:
+            return None, str(error.args[0])
+        if raw is None:
+            return None, _NO_VALUE
+        if not isinstance(raw, bool | int | float):
+            return None, f"{select} is of type {type(raw).__name__} and cannot be recorded as a number"
     if not isinstance(raw, bool | int | float):
         return None, f"a value of type {variant.VariantType.name} cannot be recorded as a number"
     if isinstance(raw, float) and not math.isfinite(raw):
@@ -87,6 +103,25 @@ def _number(variant: ua.Variant | None) -> tuple[float | None, str]:
         return None, f"{raw} is beyond what is recorded (±1e18)"
     value = float(raw)
     return value, "" if value == raw else f"{raw} is rounded to the nearest 64-bit float"
+
+
+def _selected(raw: object, select: str) -> object:
+    """The part of ``raw`` that ``select`` names. Raises LookupError that says what is there instead."""
+    done = ""
+    for index, name in _STEP.findall(select):
+        if index:
+            if not isinstance(raw, list):
+                raise LookupError(f"{done or 'the value'} is no array, so that {select} cannot be taken from it")
+            if int(index) >= len(raw):
+                raise LookupError(f"{done or 'the value'} has {len(raw)} elements, so that {select} is not there")
+            raw, done = raw[int(index)], f"{done}[{index}]"
+        else:
+            known = [field.name for field in fields(raw)] if is_dataclass(raw) else []
+            if name not in known:
+                there = f"it has {', '.join(known)}" if known else f"it is of type {type(raw).__name__}"
+                raise LookupError(f"{done or 'the value'} has no field {name}: {there}")
+            raw, done = getattr(raw, name), f"{done}.{name}" if done else name
+    return raw
 
 
 def source_time(data: ua.DataValue) -> int | None:

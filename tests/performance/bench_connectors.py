@@ -27,7 +27,7 @@ from streams.local.kafka import Kafka
 from tests.performance.connectors import soak
 from tests.performance.connectors.figures import Figure
 
-ENTRIES = ("mqtt", "sparkplug", "modbus")
+ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua")
 PARTITIONS = 4
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import ua
+from asyncua.common.structures104 import new_struct, new_struct_field
 from asyncua.server.server import Server
 from prometheus_client import REGISTRY
 
@@ -40,7 +41,7 @@ class Plant:
     def __enter__(self) -> Plant:
         self._thread.start()
         try:
-            self._do(self._start())
+            self._do(self._start(), 100.0)
         except BaseException:
             self._end()
             raise
@@ -53,12 +54,17 @@ class Plant:
             self._end()
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        def stop() -> None:
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()  # the server leaves some behind
+            self._loop.call_soon(self._loop.stop)
+
+        self._loop.call_soon_threadsafe(stop)
         self._thread.join(10)
         self._loop.close()
 
-    def _do(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+    def _do(self, coroutine: Any, timeout: float = 60.0) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
     async def _start(self) -> None:
         self.server = Server(user_manager=self._secure["users"] if self._secure else None)
@@ -84,6 +90,30 @@ class Plant:
     def add(self, name: str) -> None:
         self._do(self._add(name))
 
+    def build(self, path: str, value: Any) -> None:
+        """A variable at a browse path below Objects; what is missing on the way is made an object."""
+
+        async def act() -> None:
+            here = self.server.nodes.objects
+            *way, name = path.split("/")
+            for step in way:
+                known = {(await child.read_browse_name()).Name: child for child in await here.get_children()}
+                here = known.get(step) or await here.add_object(self.index, step)
+            await here.add_variable(ua.NodeId(path, self.index), name, value)
+
+        self._do(act())
+
+    def structure(self, name: str, fields: dict[str, ua.VariantType]) -> type:
+        """A structure type of the server's own, as a class."""
+
+        async def act() -> None:
+            described = [new_struct_field(field, kind) for field, kind in fields.items()]
+            await new_struct(self.server, self.index, name, described)
+            await self.server.load_data_type_definitions()
+
+        self._do(act())
+        return getattr(ua, name)
+
     def write(self, name: str, value: object, code: int = 0, moment: datetime | None = MOMENT) -> None:
         data = ua.DataValue(
             ua.Variant(value, ua.VariantType.Double if isinstance(value, float) else None),
@@ -92,6 +122,20 @@ class Plant:
         )
         node = ua.NodeId.from_string(f"ns={self.index};s={name}")
         self._do(self.server.write_attribute_value(node, data))
+
+    def take_at_once(self, most: int) -> list[int]:
+        """Say that a request may create ``most`` monitored items; returns how many each request from now on does."""
+        limit = ua.NodeId(ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall)
+        self._do(self.server.get_node(limit).write_value(ua.Variant(most, ua.VariantType.UInt32)))
+        service, portions = self.server.iserver.subscription_service, []
+        create = service.create_monitored_items
+
+        async def counted(parameters: Any, *rest: Any) -> Any:
+            portions.append(len(parameters.ItemsToCreate))
+            return await create(parameters, *rest)
+
+        service.create_monitored_items = counted
+        return portions
 
     def historize(self, name: str) -> None:
         """Keep the node's values from now on."""

@@ -17,6 +17,10 @@ def with_node(**fields):
     return server(nodes=[{**server()["nodes"][0], **fields}])
 
 
+def with_browse(**fields):
+    return server(browse=[{"path": "Plant/*", "namespace": "urn:x", "unit": "MW", **fields}])
+
+
 def problems(settings, folder=None) -> str:
     with pytest.raises(ValidationError) as caught:
         OpcUaServer.model_validate(settings, context={"folder": folder} if folder else None)
@@ -45,12 +49,21 @@ def test_node_when_the_identifier_is_something_else_is_refused(identifier):
         (server(url="opc.tcp://me:secret@127.0.0.1"), "does not belong into the address"),
         (server(url="opc.tcp://plc.example"), "allow_plaintext = true"),
         (server(keep_alive=0.2), "not be shorter than publishing_interval"),
-        (server(nodes=[]), "at least 1 item"),
+        (server(nodes=[]), "give at least one of nodes and browse"),
         (with_node(queue_size=1), "greater than or equal to 2"),
         (with_node(deadband={"absolute": 1, "percent": 1}), "either absolute or percent"),
         (with_node(deadband={"percent": 101}), "less than or equal to 100"),
         (with_node(deadband={}), "either absolute or percent"),
         (with_node(unit=""), "at least 1 character"),
+        (with_node(select="Power..Active"), "is no place in a value"),
+        (with_node(select="Phases[x]"), "is no place in a value"),
+        (with_browse(path="Plant//Power"), "is no browse path"),
+        (with_browse(path="Plant/a**"), "must stand alone"),
+        (with_browse(point="power"), "would give every point one name"),
+        (with_browse(point="{name}{0}"), "would give every point one name"),
+        (server(login={"certificate": __file__, "private_key": __file__}), "needs [opcua.security]"),
+        (server(login={"certificate": __file__}), "certificate and private_key belong together"),
+        (server(login={}), "either username or certificate"),
     ],
 )
 def test_server_when_it_cannot_be_meant_is_refused_with_the_reason(settings, said):

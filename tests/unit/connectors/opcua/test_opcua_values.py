@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -78,6 +79,48 @@ def test_value_when_it_is_no_finite_number_is_bad_without_value(raw, kind, reaso
 )
 def test_value_when_it_is_a_switch_or_an_integer_is_that_number(raw, kind, number):
     assert sampled(value(raw, kind=kind), T0)[:2] == (number, Quality.GOOD)
+
+
+@dataclass
+class Phase:
+    Current: object
+    Name: str = "L1"
+
+
+@dataclass
+class Meter:
+    Total: object
+    Phases: list[Phase]
+
+
+METER = Meter(7.5, [Phase(1.5), Phase(math.inf), Phase(True)])
+
+
+@pytest.mark.parametrize(
+    ("raw", "select", "number", "reason"),
+    [
+        (METER, "Total", 7.5, ""),
+        (METER, "Phases[0].Current", 1.5, ""),
+        (METER, "Phases[2].Current", 1.0, ""),
+        ([1.0, 2.0], "[1]", 2.0, ""),
+        ([[1, 2], [3, 4]], "[1][0]", 3.0, ""),
+        (METER, "Phases[1].Current", None, "the value is inf"),
+        (METER, "Phases[0].Name", None, "Phases[0].Name is of type str"),
+        (METER, "Phases[3].Current", None, "Phases has 3 elements"),
+        (METER, "Total[0]", None, "Total is no array"),
+        (METER, "Totl", None, "the value has no field Totl: it has Total, Phases"),
+        (METER, "__class__", None, "the value has no field __class__"),
+        ([1.0], "Total", None, "the value has no field Total: it is of type list"),
+        (Meter(None, []), "Total", None, "no value"),
+    ],
+)
+def test_value_when_a_part_is_selected_is_that_number_or_says_what_is_there(raw, select, number, reason):
+    data = value(1.0)
+    data = ua.DataValue(ua.Variant(raw, ua.VariantType.ExtensionObject), SourceTimestamp=data.SourceTimestamp)
+    sample = sampled(data, T0, select=select)
+    assert sample.value == number
+    assert sample.quality is (Quality.BAD if number is None else Quality.GOOD)
+    assert reason in sample.reason
 
 
 def test_value_when_a_float_cannot_hold_the_integer_is_uncertain():

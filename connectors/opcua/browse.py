@@ -1,0 +1,153 @@
+"""Finds the variables whose browse path fits a pattern. Breadth first, bounded, each node looked at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+import structlog
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.object_ids import ObjectIds
+
+from connectors.opcua.config import TEMPLATE, Browse, Node
+from connectors.opcua.limits import at_once
+
+log = structlog.get_logger(__name__)
+_MOST_VISITED = 200_000
+_MOST_PAGES = 10_000  # of what is below one node
+_PORTION = 100
+_ANY = "**"
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._:@/+-]")
+Path = tuple[str, ...]
+
+
+async def find(client: Client, wanted: Browse, namespaces: Sequence[str]) -> list[Node]:
+    """The variables that fit, each as a node to watch; at most ``wanted.most``, and a warning says when there are more.
+
+    Raises ua.UaError, OSError or TimeoutError when the connection breaks.
+    """
+    pattern = tuple(wanted.path.split("/"))
+    portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
+    level: list[tuple[ua.NodeId, Path]] = [(ua.NodeId.from_string(f"i={ObjectIds.ObjectsFolder}"), ())]
+    visited = {level[0][0]}
+    found: list[Node] = []
+    while level:
+        below: list[tuple[ua.NodeId, Path]] = []
+        for start in range(0, len(level), portion):
+            part = level[start : start + portion]
+            for (_, path), references in zip(part, await _references(client, [n for n, _ in part]), strict=True):
+                for reference in references:
+                    node_id, here = reference.NodeId, (*path, str(reference.BrowseName.Name))
+                    elsewhere = isinstance(node_id, ua.ExpandedNodeId) and node_id.ServerIndex
+                    if node_id in visited or elsewhere or len(visited) >= _MOST_VISITED:
+                        continue
+                    if may_lead(pattern, here):
+                        visited.add(node_id)
+                        below.append((node_id, here))
+                    if reference.NodeClass is ua.NodeClass.Variable and fits(pattern, here):
+                        visited.add(node_id)
+                        if (node := _node(wanted, here, node_id, namespaces)) is not None:
+                            found.append(node)
+        level = below
+    if len(visited) >= _MOST_VISITED or len(found) > wanted.most:
+        log.warning("more variables fit than are watched", path=wanted.path, found=len(found), most=wanted.most)
+    return found[: wanted.most]
+
+
+def fits(pattern: Path, path: Path) -> bool:
+    """Whether the whole ``path`` is what ``pattern`` describes."""
+    return len(pattern) in _reached(pattern, path)
+
+
+def may_lead(pattern: Path, path: Path) -> bool:
+    """Whether something below ``path`` may fit."""
+    return any(place < len(pattern) for place in _reached(pattern, path))
+
+
+def _reached(pattern: Path, path: Path) -> set[int]:
+    """How many parts of the pattern can be used up by the path."""
+    places = set(_skipping(pattern, 0))
+    for name in path:
+        after: set[int] = set()
+        for place in places:
+            if place == len(pattern):
+                continue
+            if pattern[place] == _ANY:
+                after.update(_skipping(pattern, place))
+            elif fnmatchcase(name, pattern[place]):
+                after.update(_skipping(pattern, place + 1))
+        places = after
+    return places
+
+
+def _skipping(pattern: Path, place: int) -> Iterator[int]:
+    """``**`` stands for no name as well."""
+    yield place
+    while place < len(pattern) and pattern[place] == _ANY:
+        place += 1
+        yield place
+
+
+def named(template: str, path: Path) -> str:
+    """The point's name: what a name may not hold becomes ``_``, and what it may not begin with goes.
+
+    A ``{n}`` beyond the path is empty.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        key = match[1]
+        if key == "path":
+            return "/".join(path)
+        if key == "name":
+            return path[-1]
+        return path[int(key) - 1] if int(key) <= len(path) else ""
+
+    name = _UNNAMEABLE.sub("_", TEMPLATE.sub(part, template)).lstrip("._:@/+-")
+    return name[:200] or "unnamed"
+
+
+def _node(wanted: Browse, path: Path, node_id: ua.NodeId, namespaces: Sequence[str]) -> Node | None:
+    index = node_id.NamespaceIndex
+    if index >= len(namespaces) or namespaces[index] != wanted.namespace:
+        return None
+    how = wanted.model_dump(exclude={"path", "namespace", "point", "most"})
+    plain = ua.NodeId.to_string(node_id).removeprefix(f"ns={index};")
+    # The settings have been checked already, with durations in seconds; here they are in microseconds.
+    return Node.model_construct(
+        **{key: getattr(wanted, key) for key in how},
+        point=named(wanted.point, path),
+        namespace=wanted.namespace,
+        identifier=plain,
+    )
+
+
+async def _references(client: Client, nodes: Sequence[ua.NodeId]) -> list[list[ua.ReferenceDescription]]:
+    """What is below each of ``nodes``: objects and variables."""
+    descriptions = [
+        ua.BrowseDescription(
+            NodeId=node,
+            BrowseDirection=ua.BrowseDirection.Forward,
+            ReferenceTypeId=ua.NodeId.from_string(f"i={ObjectIds.HierarchicalReferences}"),
+            IncludeSubtypes=True,
+            NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
+            ResultMask=ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass,
+        )
+        for node in nodes
+    ]
+    session = client.uaclient.session
+    parameters = ua.BrowseParameters(RequestedMaxReferencesPerNode=0, NodesToBrowse=descriptions)
+    found: list[list[ua.ReferenceDescription]] = []
+    for result in await session.browse(parameters):
+        references = list(result.References or [])
+        for _ in range(_MOST_PAGES):
+            if not result.ContinuationPoint or len(references) > _MOST_VISITED:
+                break
+            more = ua.BrowseNextParameters(
+                ReleaseContinuationPoints=False, ContinuationPoints=[result.ContinuationPoint]
+            )
+            (result,) = await session.browse_next(more)
+            references += result.References or []
+        found.append(references)
+    return found
