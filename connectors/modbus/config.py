@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.fields import Host, Identified, Name, Port, Section, Tls, refuse_plaintext, seconds
 from connectors.modbus.line import Framing, Serial
-from connectors.modbus.registers import Address, Register
+from connectors.modbus.registers import Address, Kind, Register
 
 TLS_PORT = 802
 """Registered for Modbus/TCP Security."""
@@ -30,6 +30,24 @@ class SunSpec(Section):
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
 
 
+class Forbidden(Section):
+    """Addresses ``first`` to ``last`` of a ``kind`` that no poll may read, not even on the way to others."""
+
+    kind: Kind
+    first: Address
+    last: Address
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.first > self.last:
+            raise ValueError(f"first {self.first} must not be above last {self.last}")
+        return self
+
+    def meets(self, kind: Kind, start: int, end: int) -> bool:
+        """Whether one of the addresses from ``start`` to before ``end`` is forbidden."""
+        return kind is self.kind and start <= self.last and end > self.first
+
+
 def _section(value: Any) -> Any:
     """``sunspec = true`` is a section with its defaults."""
     if isinstance(value, bool):
@@ -41,7 +59,8 @@ class ModbusDevice(Identified):
     """One device (or one unit behind a gateway) and its register map.
 
     ``max_registers`` and ``max_bits`` bound one request (the protocol allows 125 and 2000, many devices less).
-    Neighbours are read together when no more than ``max_hole`` unused addresses lie between them. ``retries``: how
+    Neighbours are read together when no more than ``max_hole`` unused addresses lie between them, none of which is
+    ``forbidden``. ``retries``: how
     often a request is repeated before the device counts as lost; ``backoff_ceiling``: the longest wait between
     attempts to reach it again. ``pause``: the least silence before a request. Serial units with the same address share
     one connection and are asked in turn; with ``shared`` those of framing tcp as well, for gateways that take few.
@@ -63,6 +82,7 @@ class ModbusDevice(Identified):
     max_bits: Annotated[int, Field(strict=True, ge=1, le=2000)] = 2000
     max_hole: Annotated[int, Field(strict=True, ge=0, le=124)] = 8
     pause: Annotated[int, seconds(least=0, most=60)] = 0
+    forbidden: list[Forbidden] = Field(default_factory=list)
     backoff_ceiling: Annotated[int, seconds(least=0.5, most=3600)] = 30_000_000
     shared: bool = False
     allow_plaintext: bool = False
@@ -105,6 +125,11 @@ class ModbusDevice(Identified):
             f"but max_registers is {self.max_registers}"
             for i, register in enumerate(self.registers)
             if not register.kind.is_bit and register.size > self.max_registers
+        ]
+        problems += [
+            f"registers[{i}].address: {register.kind} {register.address} lies in what is forbidden"
+            for i, register in enumerate(self.registers)
+            if any(one.meets(register.kind, register.address, register.end) for one in self.forbidden)
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -63,7 +63,8 @@ def plan(device: ModbusDevice, registers: Sequence[Register]) -> list[Request]:
     """The requests of one poll, in order of kind and address.
 
     Each register and each of their scale factors is in exactly one request and wholly within it; no request exceeds
-    ``max_registers`` or ``max_bits``, and none reads more than ``max_hole`` unused addresses in a row.
+    ``max_registers`` or ``max_bits``, and none reads more than ``max_hole`` unused addresses in a row, or a
+    ``forbidden`` one between two points.
     """
     factors = {register.factor for register in registers if register.factor is not None}
     parts: list[Part] = [*registers, *factors]
@@ -74,7 +75,11 @@ def plan(device: ModbusDevice, registers: Sequence[Register]) -> list[Request]:
         end = 0
         for part in members:
             joined = max(end, part.end)
-            if group and (part.address - end > device.max_hole or joined - group[0].address > limit):
+            if group and (
+                part.address - end > device.max_hole
+                or joined - group[0].address > limit
+                or any(one.meets(kind, end, part.address) for one in device.forbidden)
+            ):
                 requests.append(Request.spanning(group))
                 group, joined = [], part.end
             group.append(part)

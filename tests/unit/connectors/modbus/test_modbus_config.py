@@ -75,6 +75,8 @@ def test_register_when_it_cannot_be_meant_is_refused_with_the_reason(fields, sai
         ({"serial": {"port": "/dev/ttyS0"}}, 'use "rtu" or "ascii"'),
         ({"framing": "rtu-over-tcp", "tls": {}}, 'only framing "tcp"'),
         ({"host": None}, "host: is missing"),
+        ({"forbidden": [{"kind": "holding", "first": 0, "last": 5}]}, "holding 0 lies in what is forbidden"),
+        ({"forbidden": [{"kind": "holding", "first": 6, "last": 5}]}, "must not be above last"),
         ({"registers": []}, "set sunspec = true"),
         ({"sunspec": {"points": []}}, "at least 1 item"),
         ({"sunspec": {"bases": [65_536]}}, "less than 65536"),

@@ -74,6 +74,21 @@ def test_plan_when_any_register_map_stays_within_what_the_device_allows(device):
             assert hole <= device.max_hole
 
 
+@given(devices(), st.lists(st.integers(0, 400), max_size=30))
+def test_plan_when_addresses_are_forbidden_reads_none_of_them(device, addresses):
+    kinds = {"coil", "discrete", "holding", "input"}
+    parts = [part for request in plan(device, device.registers) for part in request.parts]
+    taken = {(part.kind, address) for part in parts for address in range(part.address, part.end)}
+    free = {(kind, address) for kind in kinds for address in addresses} - taken
+    forbidden = [{"kind": kind, "first": address, "last": address} for kind, address in sorted(free)]
+    careful = ModbusDevice.model_validate(
+        {"name": "d", "host": "127.0.0.1", "registers": device.registers, "max_hole": 124, "forbidden": forbidden}
+    )
+    for request in plan(careful, careful.registers):
+        read = {(request.kind, address) for address in range(request.address, request.address + request.count)}
+        assert not read & free
+
+
 @given(devices())
 def test_plan_when_two_requests_could_be_one_joins_them(device):
     requests = plan(device, device.registers)
