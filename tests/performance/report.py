@@ -112,6 +112,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"msgspec {on['msgspec']}; Quix Streams {on['quixstreams']}; Faust {on['faust-streaming']}. "
         f"{result['ticks']:,} ticks, medians of {result['rounds']} rounds.",
         "",
+        "![The same figures as bars](benchmarks/figures.png)",
+        "",
     ]
     if equal := result.get("equal"):
         count = next(iter(equal.values()))["positions"]
