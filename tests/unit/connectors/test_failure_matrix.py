@@ -21,6 +21,7 @@ ROWS = (
     "the server comes back with other numbers",
     "a sequence number is missing",
 )
+COLUMNS = ("MQTT", "Sparkplug", "Modbus", "OPC UA", "WebSocket", "FIX", "File replay")
 Table = dict[str, tuple[str, str]]
 
 
@@ -58,6 +59,7 @@ def test_failure_table_when_read_has_every_row_with_words_and_a_test(protocol: s
 
 
 def test_failure_matrix_when_compared_with_the_tables_is_current() -> None:
+    assert tuple(sections()) == COLUMNS
     expected = matrix(sections())
 
     assert expected in PAGE.read_text(encoding="utf-8"), f"put this into {PAGE.name}:\n{expected}"
