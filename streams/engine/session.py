@@ -13,6 +13,7 @@ from streams.engine import metrics
 from streams.engine.cluster import BULK
 from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, classify
 from streams.engine.layout import changelog_of
+from streams.engine.members import Members
 from streams.engine.outside import Consumer, Stop
 from streams.engine.ownership import Ownership
 from streams.engine.stamps import stamp
@@ -51,6 +52,7 @@ class Session:
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
         self._standbys = worker.standbys
+        self._members = Members(cluster, processor.name, cluster.named(worker.name))
         self._own = Ownership(
             cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
@@ -113,6 +115,7 @@ class Session:
             self._commit()
         if self._clock.monotonic() > self._housekeeping_at:
             self._keep_house(now)
+            self._make_way()
 
     def _poll(self) -> list[Message]:
         """One record is waited for, then all that is there is taken: a batch alone would wait until it is full."""
@@ -290,7 +293,7 @@ class Session:
                 since = self._caught_up.get((name, partition))
                 if since is not None and self._clock.monotonic() - since > self._options.idle_after:
                     task.idle(topic, now)
-        self._standbys.choose(self._own.tasks, self._worker.partitions)
+        self._standbys.choose(self._members.look(self._worker.partitions), self._own.tasks, self._worker.partitions)
         self._standbys.observe(self._worker.slot)
         loading = self._own.loading
         metrics.tasks.labels(self._application, self._worker.slot, "running").set(len(self._own.tasks) - loading)
@@ -306,6 +309,16 @@ class Session:
         return max(0, high - task.offsets[bare])
 
     # --- the end -----------------------------------------------------------------------------------------------
+
+    def _make_way(self) -> None:
+        """Leave when the group has left partitions to nobody, so that it spreads them anew. Raises Migrated then."""
+        if self._members.abandoned:
+            self._commit()
+            self._leave()
+            raise Migrated(
+                f"the group has left partitions {self._members.abandoned} to nobody, "
+                "which can happen when all members are gone at once; left it to make it spread them anew"
+            )
 
     def _leave(self) -> None:
         """Give the partitions to the others now.

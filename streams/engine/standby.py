@@ -3,7 +3,7 @@
 librdkafka lets nobody place tasks: whoever survives is given a dead worker's partitions. So a copy is sure to be of use
 only when every other worker has one: that is ``standbys`` >= workers - 1. With fewer, each partition's copies are
 spread by a hash over the workers that do not own it, and a takeover finds one with a chance of
-standbys / (workers - 1). Who is there and owns what, the group's coordinator is asked for every few seconds.
+standbys / (workers - 1).
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from streams.engine.stores import MemoryStore
 from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
-_ASK_EVERY = 3.0
-"""Seconds between two questions about the group."""
 _AT_ONCE = 5_000
 """Records taken in one step, so that the tasks that run are not kept waiting."""
 
@@ -46,29 +44,17 @@ class Standbys:
         self._commits: dict[int, int] = {}
         self._wanted: set[int] = set()
         self._consumer: Consumer | None = None
-        self._admin = cluster.admin() if copies else None
-        self._answer: Any = None
-        self._asked_at = 0.0
         self.behind = False
         """Whether the last step ended before all that was there was taken."""
 
     # --- which -------------------------------------------------------------------------------------------------
 
-    def choose(self, owned: Iterable[int], partitions: int) -> None:
-        """Ask the coordinator now and then who is there; begin and end copies by its last answer. Never waits."""
-        if not self._copies or self._admin is None:
+    def choose(self, members: Iterable[Any] | None, owned: Iterable[int], partitions: int) -> None:
+        """Begin and end copies by who is there now, or by who was if that is not known anew (None). Never waits."""
+        if not self._copies:
             return
-        now = self._cluster.clock.monotonic()
-        if self._answer is None and now - self._asked_at > _ASK_EVERY:
-            self._asked_at = now
-            group = self._cluster.named(self._application)
-            self._answer = self._admin.describe_consumer_groups([group], request_timeout=_ASK_EVERY)[group]
-        if self._answer is not None and self._answer.done():
-            answer, self._answer = self._answer, None
-            try:
-                self._wanted = wanted(answer.result().members, self._member, self._copies, partitions)
-            except KafkaException as error:
-                log.warning("group could not be described; the standbys stay as they are", why=str(error))
+        if members is not None:
+            self._wanted = wanted(members, self._member, self._copies, partitions)
         mine = set(owned)
         for partition in self._tasks.keys() - self._wanted:
             self._drop(partition)
@@ -116,7 +102,7 @@ class Standbys:
 
     def observe(self, slot: int) -> None:
         """Tell the metrics how many there are, and how far behind."""
-        if self._admin is None:
+        if not self._copies:
             return
         metrics.standbys.labels(self._application, slot).set(len(self._tasks))
         for partition, task in self._tasks.items():

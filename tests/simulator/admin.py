@@ -6,7 +6,14 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 
 from tests.simulator.broker import Broker
 from tests.simulator.network import Network, TimedOut
@@ -71,7 +78,8 @@ class SimAdmin:
                 )
                 for member in self._broker.group.members.values()
             ]
-            return SimpleNamespace(members=members)
+            state = ConsumerGroupState.STABLE if self._broker.group.state == "stable" else ConsumerGroupState.UNKNOWN
+            return SimpleNamespace(state=state, members=members)
 
         self._network.post(self._process, "group", "DescribeGroups", ask, future.settle)
         return {group_id: future}

@@ -59,14 +59,15 @@ class Group:
         self, member_id: str, instance: str, owned: tuple[int, ...], since: int, timeout: float, reply: Reply
     ) -> None:
         """JoinGroup: answered with (member id, generation) when every member has come."""
+        back = not member_id and any(other.instance == instance for other in self.members.values())
         member = self._find(member_id, instance) if member_id else self._welcome(instance, timeout)
         known = member.owned
         member.owned, member.since = owned, since
         if member_id and self.state == "stable" and known == owned:
             self._answer(member, reply)
             return
-        if not member_id and self.state == "stable" and member.assigned:
-            # A static member that comes back gets what it had, without a rebalance.
+        if back and self.state == "stable":
+            # A static member that comes back gets what it had, be it nothing, without a rebalance (KIP-345).
             self._answer(member, reply)
             return
         if member.parked is not None:
@@ -95,17 +96,6 @@ class Group:
         self._hear(member)
         if self.state == "preparing":
             raise Refused(KafkaError.REBALANCE_IN_PROGRESS)
-
-    def orphans(self) -> list[int]:
-        """Partitions that no member has, while nobody is about to change that.
-
-        Kafka lets it happen: a static member that dies between giving a partition up and saying so comes back without
-        a rebalance, and the partition waits for the next one.
-        """
-        if self.state != "stable":
-            return []
-        assigned = {p for member in self.members.values() for p in member.assigned}
-        return [p for p in range(self._partitions) if p not in assigned]
 
     def rebalance(self) -> None:
         """As when a member comes or goes."""

@@ -13,6 +13,7 @@ from confluent_kafka import TopicPartition
 
 from streams.engine import errors, restore
 from streams.engine.errors import Abortable, Corrupted
+from streams.engine.members import Members
 from streams.engine.ownership import Ownership
 from streams.engine.session import Session
 from streams.engine.transactions import Transactions
@@ -179,6 +180,11 @@ def no_second_look(patch: Patch) -> None:
     patch.setattr(Ownership, "_check_still_ours", lambda self, consumer, task, found: None)
 
 
+def nobody_makes_way(patch: Patch) -> None:
+    """What the group has left to nobody is left there."""
+    patch.setattr(Members, "_weigh", lambda self, present, due: None)
+
+
 def deciding_too_early(patch: Patch) -> None:
     """A task decides before its broadcast inputs are read to their end."""
 
@@ -203,5 +209,6 @@ PLANTS: tuple[tuple[Callable[[Patch], None], Callable[[World], None] | None], ..
     (no_second_look, scripts.stale),
     (any_member, scripts.expelled),
     (member_noted_late, scripts.expelled),
+    (nobody_makes_way, scripts.orphaned),
 )
 """Each with the script that leads there soon; None where random schedules do."""

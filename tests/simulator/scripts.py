@@ -94,4 +94,25 @@ def expelled(world: World) -> None:
     world.scheduler.at(5.0, begin)
 
 
-SCRIPTS: tuple[Callable[[World], None], ...] = (ghost, silence, late_markers, zombie, stale, expelled)
+def orphaned(world: World) -> None:
+    """All workers die between the two halves of a rebalance, when one has given up what no other was given yet."""
+    group = world.broker.group
+    struck: list[str] = []
+
+    def strike() -> None:
+        for _, process, _ in world.processes:
+            world.crash(process)
+        world.network.rates = Rates()
+
+    def watch(process: Process, what: str) -> None:
+        owned = {p for member in group.members.values() for p in member.assigned}
+        if what.startswith("JoinGroup") and group.state == "stable" and len(owned) < world.partitions and not struck:
+            struck.append(what)
+            world.network.rates = Rates(lost=1.0)
+            world.scheduler.at(0.0, strike)
+
+    world.network.on_ask = watch
+    world.scheduler.at(3.0 + world.rng.random(), world.grow)
+
+
+SCRIPTS: tuple[Callable[[World], None], ...] = (ghost, silence, late_markers, zombie, stale, expelled, orphaned)

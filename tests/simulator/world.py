@@ -106,9 +106,6 @@ class World:
         """Let things happen until ``holds``, looked at now and then."""
         limit = self.scheduler.now + patience
         while not self._findings and not holds():
-            if self.broker.group.orphans() and self.rng.random() < 0.05:
-                self.scheduler.note("world", "makes the group rebalance for", self.broker.group.orphans())
-                self.broker.group.rebalance()
             if self.scheduler.now >= limit:
                 raise Finding(f"{otherwise} {patience:g} s after everything was healed")
             mark = self.scheduler.now + 0.25
