@@ -197,7 +197,7 @@ def deciding_too_early(patch: Patch) -> None:
 
 PLANTS: tuple[tuple[Callable[[Patch], None], Callable[[World], None] | None], ...] = (
     (merge_before_commit, None),
-    (commit_after_revoke, None),
+    (commit_after_revoke, scripts.late_markers),
     (restore_of_the_uncommitted, None),
     (deciding_too_early, None),
     (unfenced_offsets, scripts.zombie),
