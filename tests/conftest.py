@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +27,40 @@ from streams.local.redis import Redis
 from streams.pipeline import config
 
 PARTITIONS = 4
+TRACED_EXAMPLES = 5
 settings.register_profile("gridtape", deadline=None, print_blob=True)  # a busy machine is no fault of the code
 settings.load_profile("gridtape")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Coverage makes a property run five times as long, and learns all it can from the first examples."""
+    handle = getattr(pyfuncitem.obj, "hypothesis", None)
+    if handle is None:
+        return (yield)
+    inner, run = handle.inner_test, count()
+
+    @wraps(inner)
+    def traced_at_first(*args: object, **kwargs: object) -> None:
+        with nullcontext() if next(run) < TRACED_EXAMPLES else untraced():
+            inner(*args, **kwargs)
+
+    handle.inner_test = traced_at_first
+    try:
+        return (yield)
+    finally:
+        handle.inner_test = inner
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Run without coverage's tracing."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
 
 
 def wait_until(holds: Callable[[], bool], timeout: float = 20.0) -> None:
