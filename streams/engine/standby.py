@@ -66,6 +66,7 @@ class Standbys:
         task = self._tasks.pop(partition, None)
         if task is not None:
             self._commits.pop(partition, None)
+            metrics.standby_lag.remove(self._application, partition)
             self._reader().incremental_unassign([TopicPartition(self._topic, partition)])
         return task
 
