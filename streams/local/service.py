@@ -31,6 +31,10 @@ POLL = 0.02
 PORTS = range(20_000, 32_000)
 
 
+_LETTING_GO = 10.0
+"""Seconds for which a server that is started again waits for the port it had."""
+
+
 def free_port() -> int:
     """A port that nobody listens on now.
 
@@ -225,6 +229,11 @@ class Service(ABC):
         self._lock = lock
 
     def _choose_port(self) -> int:
+        if self._port is not None:
+            # Started before by this object: clients know the port; a killed server has it until its memory is freed.
+            deadline = time.monotonic() + _LETTING_GO
+            while not is_free(self._port) and time.monotonic() < deadline:
+                time.sleep(0.05)
         if self._asked_port is not None:
             if not is_free(self._asked_port):
                 raise ServiceError(

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,16 @@ def test_service_when_started_again_keeps_its_port(tmp_path: Path) -> None:
         port = first.port
     with Redis(tmp_path) as second:
         assert second.port == port
+
+
+def test_service_when_started_again_at_once_waits_for_the_port_that_its_clients_know(tmp_path: Path) -> None:
+    server = Redis(tmp_path)
+    with server:
+        port = server.port
+    late = socket.create_server(("127.0.0.1", port))  # as that of a killed process whose memory is not freed yet
+    threading.Timer(0.5, late.close).start()
+    with server:
+        assert server.port == port
 
 
 def test_service_when_its_last_port_is_taken_takes_another(tmp_path: Path) -> None:
