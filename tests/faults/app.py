@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import msgspec
 
 from processors.positions import Positions
@@ -15,6 +11,7 @@ from streams.engine.layout import TopicSpec, changelog_of
 from streams.engine.ports import Headers, TopicPort
 from streams.engine.worker import Options
 from streams.vocabulary import Words
+from tests.topic import Topic
 
 PARTITIONS = 4
 SECOND = 1_000_000
@@ -68,21 +65,6 @@ class Closing(msgspec.Struct, frozen=True):
     key: str
     times: int
     event_time: int
-
-
-@dataclass(frozen=True, eq=False)
-class Topic:
-    """A topic in the engine's shape."""
-
-    name: str
-    record: type[Any]
-    broadcast: bool = False
-    urgent: bool = False
-    decode: Callable[[bytes], Any] = field(init=False, repr=False)
-    encode: Callable[[Any], bytes] = field(init=False, repr=False, default=msgspec.json.encode)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
 
 
 hits = Topic("hits", Hit)

@@ -6,8 +6,6 @@ lost, doubled, reordered or decided without its broadcast input shows in one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +13,7 @@ import msgspec
 from processors.processor import Batch, Emitter, Processor, State
 from streams.engine.layout import changelog_of
 from streams.engine.ports import Headers, JournalEntry, Output, Poison, TopicPort
+from tests.topic import Topic
 
 BROKEN = -1
 """An amount at which the processor fails."""
@@ -74,21 +73,6 @@ class Entry(msgspec.Struct, frozen=True):
     outputs: int
     hash: str
     event_time: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Topic:
-    """A topic in the engine's shape."""
-
-    name: str
-    record: type[Any]
-    broadcast: bool = False
-    urgent: bool = False
-    decode: Callable[[bytes], Any] = field(init=False, repr=False)
-    encode: Callable[[Any], bytes] = field(init=False, repr=False, default=msgspec.json.encode)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
 
 
 hits = Topic("hits", Hit)

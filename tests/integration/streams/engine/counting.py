@@ -11,8 +11,6 @@ import dataclasses
 import json
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,6 +22,7 @@ from streams.engine.ports import Headers, JournalEntry, Output, Poison, TopicPor
 from streams.engine.stores import Stores
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Options, Worker
+from tests.topic import Topic
 
 PARTITIONS = 4
 ALARM = 1_000_000
@@ -63,21 +62,6 @@ class Line(msgspec.Struct, frozen=True):
 
     body: dict[str, Any]
     event_time: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Topic:
-    """A topic in the engine's shape."""
-
-    name: str
-    record: type[Any]
-    broadcast: bool = False
-    urgent: bool = False
-    decode: Callable[[bytes], Any] = field(init=False, repr=False)
-    encode: Callable[[Any], bytes] = field(init=False, repr=False, default=msgspec.json.encode)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
 
 
 hits = Topic("hits", Hit)
