@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicCollection
 
 from streams.engine.errors import Fatal, classify
-from streams.engine.outside import Outside
+from streams.engine.outside import Admin, Clock
 
 _GLANCE = 5.0
 """Seconds between two looks at the topics of a running worker."""
@@ -56,15 +56,22 @@ class Identities:
     """Ids of an application's inputs and its changelog (names as on the cluster), which must never change."""
 
     def __init__(
-        self, cluster: Outside, application: str, inputs: Iterable[str], changelog: str, partitions: int, timeout: float
+        self,
+        admin: Admin,
+        clock: Clock,
+        application: str,
+        inputs: Iterable[str],
+        changelog: str,
+        partitions: int,
+        timeout: float,
     ) -> None:
         self._application = application
         self._names = [*inputs, changelog]
         self._changelog = changelog
         self._partitions = partitions
         self._timeout = timeout
-        self._admin = cluster.admin()
-        self._clock = cluster.clock
+        self._admin = admin
+        self._clock = clock
         self._ids: dict[str, str] = {}
         self._asked: dict[str, Future[Any]] = {}
         self._next_glance = 0.0

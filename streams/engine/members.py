@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from confluent_kafka import ConsumerGroupState, KafkaException
 
-from streams.engine.outside import Outside
+from streams.engine.outside import Admin, Clock
 
 log = structlog.get_logger(__name__)
 _ASK_EVERY = 3.0
@@ -21,13 +21,13 @@ _ASK_EVERY = 3.0
 
 
 class Members:
-    """One worker's view of its group. ``member``: its group instance id."""
+    """One worker's view of its ``group``. ``member``: its group instance id."""
 
-    def __init__(self, cluster: Outside, application: str, member: str) -> None:
-        self._clock = cluster.clock
-        self._group = cluster.named(application)
+    def __init__(self, admin: Admin, clock: Clock, group: str, member: str) -> None:
+        self._admin = admin
+        self._clock = clock
+        self._group = group
         self._member = member
-        self._admin = cluster.admin()
         self._answer: Any = None
         self._asked_at = 0.0
         self._seen: tuple[set[int], set[str]] | None = None

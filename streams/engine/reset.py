@@ -302,7 +302,13 @@ class Reset:
                     yield TopicPartition(move.topic, move.partition, move.to, move.metadata)
             return
         identities = Identities(
-            self._cluster, self._processor.name, self._inputs, self._changelog, self._partitions, _TIMEOUT
+            self._admin,
+            self._cluster.clock,
+            self._processor.name,
+            self._inputs,
+            self._changelog,
+            self._partitions,
+            _TIMEOUT,
         )
         identities.look()
         known = {(move.topic, move.partition): move.to for move in plan.moves}

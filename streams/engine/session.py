@@ -52,9 +52,10 @@ class Session:
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
         self._standbys = worker.standbys
-        self._members = Members(cluster, processor.name, cluster.named(worker.name))
+        admin = cluster.admin()
+        self._members = Members(admin, self._clock, cluster.named(processor.name), cluster.named(worker.name))
         self._own = Ownership(
-            cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
+            cluster, admin, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
         self._transactions = Transactions(
             cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
