@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +32,33 @@ PARTITIONS = 4
 TRACED_EXAMPLES = 5
 settings.register_profile("gridtape", deadline=None, print_blob=True)  # a busy machine is no fault of the code
 settings.load_profile("gridtape")
+
+
+STACKS = "GRIDTAPE_TEST_STACKS"
+"""The folder where test processes that run side by side leave their stacks if a fault in C code ends them."""
+
+
+@pytest.hookimpl(trylast=True)  # pytest's own would put the stacks far above the report, in the servers' complaints
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process of several has a file of its own for its last words."""
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        path = Path(os.environ[STACKS]) / worker["workerid"]
+        faulthandler.enable(path.open("w"))
+    else:
+        os.environ[STACKS] = tempfile.mkdtemp(prefix="gridtape-stacks-")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say with the failures where a process was that has ended."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ[STACKS])
+    for path in sorted(folder.iterdir()):
+        if stacks := path.read_text():
+            terminalreporter.section(f"stacks of {path.name} when it ended")
+            terminalreporter.write_line(stacks)
+        path.unlink()
+    folder.rmdir()
 
 
 @pytest.hookimpl(wrapper=True)

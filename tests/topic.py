@@ -1,4 +1,4 @@
-"""A topic as the engine wants it, in plain JSON: for applications that exist for tests only."""
+"""Topics of tests: one as the engine wants it, in plain JSON, and what time does to one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,3 +24,10 @@ class Topic:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decode", msgspec.json.Decoder(self.record).decode)
+
+
+def expire(admin: AdminClient, name: str, partition: int, before: int) -> None:
+    """Delete the records of a partition that come before that offset (-1: all), as retention does."""
+    admin.list_topics(timeout=30)  # a client must know the leaders first: see streams.engine.restore
+    place = TopicPartition(name, partition, before)
+    admin.delete_records([place])[place].result(timeout=30)

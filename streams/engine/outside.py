@@ -156,6 +156,9 @@ class Producer(Protocol):
 class Admin(Protocol):
     """What a running worker uses of ``confluent_kafka.admin.AdminClient``."""
 
+    def list_topics(self, *, timeout: float) -> Any:
+        """Every topic and who leads its partitions. Raises KafkaException."""
+
     def list_offsets(self, topic_partition_offsets: Any, *, request_timeout: float, **isolation: Any) -> Any:
         """A future of the offset asked for, by partition."""
 

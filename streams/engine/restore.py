@@ -15,7 +15,7 @@ from streams.engine import metrics
 from streams.engine.errors import Corrupted, Fatal, classify
 from streams.engine.identity import way_out
 from streams.engine.layout import changelog_of
-from streams.engine.outside import Consumer, Outside
+from streams.engine.outside import Admin, Consumer, Outside
 from streams.engine.stamps import follow
 from streams.engine.task import Task
 
@@ -53,6 +53,7 @@ def bounds(
     deadline = clock.monotonic() + timeout
     while True:
         try:
+            _meet_leaders(admin, asked, timeout)
             low = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=timeout)
             high = admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=timeout, **isolation)
             found = {(tp.topic, tp.partition): (low[tp].result().offset, high[tp].result().offset) for tp in asked}
@@ -67,6 +68,19 @@ def bounds(
             if clock.monotonic() > deadline:
                 raise Corrupted(f"no broker tells the ends of {unknown}")
         clock.sleep(0.02)
+
+
+def _meet_leaders(admin: Admin, asked: list[TopicPartition], timeout: float) -> None:
+    """Have the client know who leads those partitions. Raises KafkaException.
+
+    A client that is asked for offsets before that looks for the leaders in two threads at once, and the one may free
+    what the other still uses: the process ends with a segmentation fault (docs/engine.md, "Found and tried").
+    """
+    known = admin.list_topics(timeout=timeout).topics
+    for tp in asked:
+        partition = known[tp.topic].partitions.get(tp.partition) if tp.topic in known else None
+        if partition is None or partition.leader < 0:
+            raise KafkaException(KafkaError(KafkaError._NOENT, f"{tp.topic}[{tp.partition}] has no leader"))
 
 
 @dataclass

@@ -31,11 +31,30 @@ class SimAdmin:
         self._process = process
         self._network = network
         self._broker = broker
+        self._met = False
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        """Every partition has a leader: there is one broker."""
+
+        def ask() -> dict[str, SimpleNamespace]:
+            found: dict[str, SimpleNamespace] = {}
+            for topic, partition in self._broker.logs:
+                of_topic = found.setdefault(topic, SimpleNamespace(partitions={}))
+                of_topic.partitions[partition] = SimpleNamespace(leader=1)
+            return found
+
+        try:
+            topics = self._network.call(self._process, "leader", "Metadata", ask, timeout)
+        except TimedOut as error:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+        self._met = True
+        return SimpleNamespace(topics=topics)
 
     def list_offsets(
         self, wanted: dict[TopicPartition, Any], request_timeout: float, isolation_level: Any = None
     ) -> dict[TopicPartition, Future]:
         """Waits, other than the real one, which does so when the result is asked for."""
+        assert self._met, "the real client may end the process when it does not know the leaders yet"
         committed = isolation_level == IsolationLevel.READ_COMMITTED
 
         def ask() -> dict[TopicPartition, int]:

@@ -28,6 +28,7 @@ from streams.commands.doctor import Finding, Level, examine, render
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
+from tests.topic import expire
 
 STRICT = """
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -133,9 +134,7 @@ def test_examine_when_group_stopped_behind_or_lost_records_says_how_many_and_how
         consumer = laid_out.reader(group)
         consumer.commit(offsets=[TopicPartition(name, p, o) for p, o in enumerate(offsets)], asynchronous=False)
         consumer.close()
-    admin = laid_out.admin()  # must outlive its futures
-    for deleted in admin.delete_records([TopicPartition(name, 0, 2)]).values():
-        deleted.result(10)
+    expire(laid_out.admin(), name, 0, 2)
 
     findings = examine(laid_out, pipeline.layout(2))
 

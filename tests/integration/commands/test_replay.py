@@ -32,6 +32,7 @@ from streams.engine.worker import Worker
 from streams.replay.span import Span
 from streams.vocabulary import Words
 from tests.integration.commands.conftest import PARTITIONS
+from tests.topic import expire
 
 
 def shown(outcomes) -> tuple[str, bool]:
@@ -152,9 +153,8 @@ def test_replay_when_processor_looks_at_the_clock_names_commit_and_field(cluster
 def test_replay_when_inputs_are_deleted_says_so_and_goes_on_from_the_changelog(cluster):
     place = counted(cluster, Counting, 5)
     assert next(verify(cluster, [Counting], Span(), place)).equal
-    name, admin = cluster.named("ticks"), cluster.admin()
-    for deleted in admin.delete_records([TopicPartition(name, place, 3)]).values():
-        deleted.result(30)
+    name = cluster.named("ticks")
+    expire(cluster.admin(), name, place, 3)
     outcome = next(verify(cluster, [Counting], Span(), place))
     assert outcome.gone == f"{name}[{place}] was read from offset 0, but now holds 3 to 5: expired"
     outcome = next(verify(cluster, [Counting], span_of("4", None), place))

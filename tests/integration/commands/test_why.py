@@ -15,6 +15,7 @@ from streams.commands.errors import CommandError
 from streams.commands.ledger import Ledger, Missing
 from streams.commands.why import explain, render
 from streams.engine.cluster import Cluster
+from tests.topic import expire
 
 
 def shown(explanation) -> str:
@@ -128,9 +129,7 @@ def test_open_when_record_expired_or_is_no_json_says_so(cluster):
     for _ in range(3):
         producer.produce(name, b"\xff not json", b"WTI", 0)
     assert producer.flush(10) == 0
-    admin = cluster.admin()
-    for deleted in admin.delete_records([TopicPartition(name, 0, 2)]).values():
-        deleted.result(10)
+    expire(cluster.admin(), name, 0, 2)
 
     with Ledger(cluster) as ledger:
         with pytest.raises(Missing, match=rf"expired: {name}\[0\] now begins at offset 2"):

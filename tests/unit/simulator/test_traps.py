@@ -21,6 +21,7 @@ from tests.simulator.application import CHANGELOG
 from tests.simulator.broker import Broker
 from tests.simulator.group import Group
 from tests.simulator.network import Refused
+from tests.simulator.oracle import Finding
 from tests.simulator.outside import SimCluster
 from tests.simulator.world import World
 
@@ -157,3 +158,10 @@ def test_trap_8_when_the_end_is_not_stable_yet_the_restore_waits_for_it(monkeypa
         world = World(seed, scripts.late_markers)
         world.run()
     assert unstable
+
+
+def test_bounds_when_the_client_is_new_has_it_meet_the_leaders_first(monkeypatch):
+    World(1, scripts.late_markers).run()
+    monkeypatch.setattr(restore, "_meet_leaders", lambda *_: None)
+    with pytest.raises(Finding, match="does not know the leaders"):
+        World(1, scripts.late_markers).run()

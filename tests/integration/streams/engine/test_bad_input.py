@@ -16,6 +16,7 @@ from streams.engine.identity import Mark
 from streams.engine.partitions import partition_of
 from streams.engine.stamps import stamp
 from tests.integration.streams.engine import counting as app
+from tests.topic import expire
 
 PLACE = partition_of("k0", app.PARTITIONS)
 
@@ -68,8 +69,7 @@ def test_worker_when_the_beginning_of_its_changelog_was_deleted_stops_and_names_
         incremental_configs=[ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)],
     )
     counted.admin.incremental_alter_configs([resource])[resource].result(timeout=30)
-    place = TopicPartition(changelog, PLACE, 3)
-    counted.admin.delete_records([place])[place].result(timeout=30)
+    expire(counted.admin, changelog, PLACE, 3)
     stopped(counted, f"{changelog}[{PLACE}] begins at offset 3")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from confluent_kafka import TopicPartition
 
 from streams.engine import layout
 from streams.engine.errors import Fatal
 from streams.engine.partitions import partition_of
 from streams.engine.stamps import stamp
 from tests.integration.streams.engine import counting as app
+from tests.topic import expire
 
 
 def test_worker_when_its_slot_is_started_again_stops_and_says_so(field):
@@ -81,13 +81,12 @@ def test_worker_when_committed_records_were_deleted_stops_instead_of_skipping(fi
     with field.running():
         field.check()
     field.hit(keys=1, each=50)
-    place = TopicPartition(field.cluster.named("hits"), partition_of("k0", app.PARTITIONS), -1)
-    deleted = field.admin.delete_records([place])
-    deleted[place].result(timeout=30)
+    name, place = field.cluster.named("hits"), partition_of("k0", app.PARTITIONS)
+    expire(field.admin, name, place, -1)
     with field.running() as running:
         error = running.ended()
     assert isinstance(error, Fatal)
-    assert f"of {place.topic}[{place.partition}] is no longer in the topic" in str(error)
+    assert f"of {name}[{place}] is no longer in the topic" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from streams.engine.errors import Fatal
 from streams.engine.partitions import partition_of
 from streams.engine.reset import Reset, Start
 from tests.integration.streams.engine import counting as app
+from tests.topic import expire
 
 PLACE = partition_of("k0", app.PARTITIONS)
 KEYS = 8
@@ -124,8 +125,7 @@ def test_worker_when_records_expired_unread_stops_and_skips_them_only_when_told_
     name = counted.cluster.named("hits")
     counted.hit(keys=KEYS, each=6)
     end = counted.cluster.reader("ends").get_watermark_offsets(TopicPartition(name, PLACE), 30)[1]
-    place = TopicPartition(name, PLACE, end)
-    counted.admin.delete_records([place])[place].result(timeout=30)
+    expire(counted.admin, name, PLACE, end)
     with counted.running() as running:
         error = running.ended()
     assert isinstance(error, Fatal)
