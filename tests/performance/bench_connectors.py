@@ -27,7 +27,7 @@ from streams.local.kafka import Kafka
 from tests.performance.connectors import soak
 from tests.performance.connectors.figures import Figure
 
-ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua")
+ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua", "websocket", "fix")
 PARTITIONS = 4
 
 
@@ -78,7 +78,7 @@ def measure(bootstrap: str, given: argparse.Namespace) -> int:
                 f"{each.value:,.1f} {each.unit}",
                 f"[red]{aim}[/red]" if each.missed else aim,
                 "" if each.bare is None else f"{each.bare:,.1f} {each.unit}",
-                "" if each.bare is None else f"{each.value / each.bare:.2f}",
+                "" if not each.bare else f"{each.value / each.bare:.2f}",
             )
     Console().print(table)
     if given.json:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+
+from connectors import metrics
+from connectors.connector import Connector
+from connectors.publisher import Publisher
+from schemas.topics import Topic
+from streams.engine.cluster import Cluster
 
 _SECONDS = 600.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,6 +40,23 @@ class Figure(msgspec.Struct, kw_only=True):
         return (self.least is not None and self.value < self.least) or (
             self.most is not None and self.value > self.most
         )
+
+
+class Cost(NamedTuple):
+    """What it took to read. ``rate``: a second; ``busy``: µs of processor time each; ``memory``: MB at most."""
+
+    rate: float
+    busy: float
+    memory: float
+
+
+def compared(what: str, each: str, *, taken: Cost, least: float, bare: Cost) -> list[Figure]:
+    """The figures of a connector that reads as fast as it can, beside its bare library. ``each``: what is counted."""
+    return [
+        Figure(what=what, value=taken.rate, unit="/s", least=least, bare=bare.rate),
+        Figure(what=f"processor time per {each}", value=taken.busy, unit="µs", bare=bare.busy),
+        Figure(what="peak memory of the connector", value=taken.memory, unit="MB"),
+    ]
 
 
 def resident() -> float:
@@ -66,6 +91,52 @@ def paced(counted: Callable[[], float], count: int) -> float:
     began, before = time.perf_counter(), counted()
     until(counted, count)
     return (count - before) / (time.perf_counter() - began)
+
+
+def counted(begin: Callable[[], None], number: Callable[[], float], count: int) -> Cost:
+    """What it costs until ``number`` gives ``count`` after ``begin``."""
+    before = time.process_time()
+    begin()
+    rate = paced(number, count)
+    return Cost(rate, (time.process_time() - before) / count * 1e6, peak())
+
+
+def through(
+    cluster: Cluster,
+    make: Callable[[Publisher], Connector],
+    name: str,
+    topic: Topic[Any],
+    count: int,
+    *,
+    once_it_runs: Callable[[], None] = lambda: None,
+) -> Cost:
+    """Run the connector that ``make`` gives until ``count`` of its records are in ``topic``, acknowledged by Kafka."""
+    publisher = Publisher(cluster, name)
+    connector = make(publisher)
+    stop = threading.Event()
+    thread = threading.Thread(target=connector.run, args=(stop,))
+
+    def begin() -> None:
+        thread.start()
+        once_it_runs()
+
+    try:
+        return counted(begin, metrics.PUBLISHED.labels(name, topic.name)._value.get, count)
+    finally:
+        stop.set()
+        thread.join(30)
+        publisher.close()
+
+
+def listens(host: str, port: int) -> None:
+    """Wait until somebody accepts connections there."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with socket.socket() as one:
+            if one.connect_ex((host, port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on {host}:{port} after 30 s")
 
 
 @contextmanager

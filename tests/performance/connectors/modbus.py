@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import statistics
 import struct
 import threading
@@ -22,7 +21,7 @@ from connectors.modbus.connector import ModbusConnector
 from connectors.publisher import Publisher
 from streams.engine.cluster import Cluster
 from streams.local.service import free_port
-from tests.performance.connectors.figures import Figure, apart, beside, peak
+from tests.performance.connectors.figures import Figure, apart, beside, listens, peak
 
 REGISTERS = 50
 INTERVAL = 1.0
@@ -89,7 +88,7 @@ def serve(port: int) -> None:
 
 def poll(cluster: Cluster, port: int, devices: int, hanging: int, seconds: float) -> dict[str, float]:
     """Run the connector: p99 lateness of the devices that answer in ms, values a second, percent of a core, peak MB."""
-    _listens(port)
+    listens(HOSTS[-1], port)
     publisher = Publisher(cluster, "modbus")
     connector = ModbusConnector(settings(port, devices, hanging), publisher)
     stop = threading.Event()
@@ -110,7 +109,7 @@ def poll(cluster: Cluster, port: int, devices: int, hanging: int, seconds: float
 
 def poll_bare(port: int, devices: int, seconds: float) -> float:
     """p99 lateness in ms of as many loops with a client each and nothing behind it."""
-    _listens(port)
+    listens(HOSTS[-1], port)
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
     late: list[float] = []
 
@@ -164,13 +163,3 @@ def _lateness(names: set[str]) -> dict[float, float]:
 def _read(names: set[str]) -> float:
     taken = _samples("gridtape_connector_records_total")
     return float(sum(sample.value for sample in taken if sample.labels["device"] in names))
-
-
-def _listens(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with socket.socket() as one:
-            if one.connect_ex((HOSTS[-1], port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"nobody listens on port {port} after 30 s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from connectors import clock, metrics
+from connectors import clock
 from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.connector import MqttConnector
-from connectors.publisher import Publisher
+from schemas import topics
 from schemas.cloudevents import timestamp
 from streams.engine.cluster import Cluster
 from streams.local.mqtt import Mosquitto
-from tests.performance.connectors.figures import Figure, apart, paced, peak
+from tests.performance.connectors.figures import Cost, Figure, apart, compared, counted, through
 
 DEVICES = 20
 POINTS = ("soc", "power", "temperature", "voltage")
@@ -34,13 +35,9 @@ def measure(cluster: Cluster, *, smoke: bool) -> list[Figure]:
         for client in ("bench", "bare"):
             _session(broker.port, client).disconnect()
         apart(fill, broker.port, count)
-        rate, memory, cost = apart(read, cluster, broker.port, count)
-        bare, bare_cost = apart(read_bare, broker.port, count)
-    return [
-        Figure(what="messages confirmed after Kafka", value=rate, unit="/s", least=15_000, bare=bare),
-        Figure(what="processor time per message", value=cost, unit="µs", bare=bare_cost),
-        Figure(what="peak memory of the connector", value=memory, unit="MB"),
-    ]
+        taken = apart(read, cluster, broker.port, count)
+        bare = apart(read_bare, broker.port, count)
+    return compared("messages confirmed after Kafka", "message", taken=taken, least=15_000, bare=bare)
 
 
 def settings(port: int, client: str = "bench") -> MqttConfig:
@@ -79,38 +76,23 @@ def fill(port: int, count: int, rate: float = 0.0) -> None:
     client.loop_stop()
 
 
-def read(cluster: Cluster, port: int, count: int) -> tuple[float, float, float]:
-    """Messages a second that are in Kafka and confirmed, peak memory in MB, processor time in µs per message."""
-    publisher = Publisher(cluster, "mqtt")
-    connector = MqttConnector(settings(port), publisher)
-    stop = threading.Event()
-    thread = threading.Thread(target=connector.run, args=(stop,))
-    published = metrics.PUBLISHED.labels("mqtt", "telemetry")._value
-    before = time.process_time()
-    thread.start()
-    rate = paced(published.get, count)
-    cost = (time.process_time() - before) / count * 1e6
-    stop.set()
-    thread.join(30)
-    publisher.close()
-    return rate, peak(), cost
+def read(cluster: Cluster, port: int, count: int) -> Cost:
+    """Messages that are in Kafka and confirmed."""
+    return through(cluster, partial(MqttConnector, settings(port)), "mqtt", topics.telemetry, count)
 
 
-def read_bare(port: int, count: int) -> tuple[float, float]:
-    """Messages a second and µs of processor time each, with paho alone, which confirms before its caller has it."""
+def read_bare(port: int, count: int) -> Cost:
+    """With paho alone, which confirms before its caller has it."""
     arrived = [0]
 
-    def took(*_: Any) -> None:
+    def took(*_: object) -> None:
         arrived[0] += 1
 
-    before = time.process_time()
     client = _session(port, "bare", took)
-    client.loop_start()
-    rate = paced(lambda: float(arrived[0]), count)
-    cost = (time.process_time() - before) / count * 1e6
+    cost = counted(client.loop_start, lambda: float(arrived[0]), count)
     client.disconnect()
     client.loop_stop()
-    return rate, cost
+    return cost
 
 
 def _session(port: int, client_id: str, took: Any = None) -> paho.Client:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import REGISTRY
 
-from connectors import metrics
-from connectors.publisher import Publisher
 from connectors.sparkplug.address import Node, Verb
 from connectors.sparkplug.config import SparkplugConfig
 from connectors.sparkplug.connector import SparkplugConnector
 from connectors.sparkplug.simulator import EdgeNode, double
+from schemas import topics
 from streams.engine.cluster import Cluster
 from streams.local.mqtt import Mosquitto
-from tests.performance.connectors.figures import Figure, apart, beside, paced, peak, until
+from tests.performance.connectors.figures import Cost, Figure, apart, beside, compared, counted, through, until
 
 METRICS = 50
 NODE = Node("bench", "edge")
@@ -34,14 +34,10 @@ def measure(cluster: Cluster, *, smoke: bool) -> list[Figure]:
     messages = 20 if smoke else 6_000
     with tempfile.TemporaryDirectory() as folder, Mosquitto(Path(folder)) as broker:
         with beside(speak, broker.port, messages, "connector"):
-            rate, memory, cost = apart(read, cluster, broker.port, messages)
+            taken = apart(read, cluster, broker.port, messages)
         with beside(speak, broker.port, messages, "bare"):
-            bare, bare_cost = apart(read_bare, broker.port, messages)
-    return [
-        Figure(what=f"values in Kafka, {METRICS} to a message", value=rate, unit="/s", least=5_000, bare=bare),
-        Figure(what="processor time per value", value=cost, unit="µs", bare=bare_cost),
-        Figure(what="peak memory of the connector", value=memory, unit="MB"),
-    ]
+            bare = apart(read_bare, broker.port, messages)
+    return compared(f"values in Kafka, {METRICS} to a message", "value", taken=taken, least=5_000, bare=bare)
 
 
 def settings(port: int) -> SparkplugConfig:
@@ -85,29 +81,21 @@ def speak(port: int, messages: int, reader: str) -> None:
     client.loop_stop()
 
 
-def read(cluster: Cluster, port: int, messages: int) -> tuple[float, float, float]:
-    """Values a second that are in Kafka, peak memory in MB, processor time in µs per value."""
-    publisher = Publisher(cluster, "sparkplug")
-    connector = SparkplugConnector(settings(port), publisher)
-    stop = threading.Event()
-    thread = threading.Thread(target=connector.run, args=(stop,))
-    published = metrics.PUBLISHED.labels("sparkplug", "telemetry")._value
+def read(cluster: Cluster, port: int, messages: int) -> Cost:
+    """Values that are in Kafka."""
     live = {"connector": "sparkplug", "device": "", "state": "live"}
-    before = time.process_time()
-    thread.start()
-    until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", live) or 0.0, 1)
-    _announce(port, "connector")
+
+    def once_it_runs() -> None:
+        until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", live) or 0.0, 1)
+        _announce(port, "connector")
+
+    make = partial(SparkplugConnector, settings(port))
     values = (messages + 1) * METRICS
-    rate = paced(published.get, values)
-    cost = (time.process_time() - before) / values * 1e6
-    stop.set()
-    thread.join(30)
-    publisher.close()
-    return rate, peak(), cost
+    return through(cluster, make, "sparkplug", topics.telemetry, values, once_it_runs=once_it_runs)
 
 
-def read_bare(port: int, messages: int) -> tuple[float, float]:
-    """Values a second and µs of processor time each, with paho alone, which does not look into the messages."""
+def read_bare(port: int, messages: int) -> Cost:
+    """Values with paho alone, which does not look into the messages."""
     arrived = [0]
 
     def took(*_: Any) -> None:
@@ -118,18 +106,18 @@ def read_bare(port: int, messages: int) -> tuple[float, float]:
     client.on_connect = lambda *_: client.subscribe(NODE.filter, qos=1)
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_message = took
-    before = time.process_time()
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    if not subscribed.wait(10):
-        raise TimeoutError("the broker did not confirm the subscription within 10 s")
-    _announce(port, "bare")
-    values = (messages + 2) * METRICS
-    rate = paced(lambda: float(arrived[0]), values)
-    cost = (time.process_time() - before) / values * 1e6
+
+    def begin() -> None:
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        if not subscribed.wait(10):
+            raise TimeoutError("the broker did not confirm the subscription within 10 s")
+        _announce(port, "bare")
+
+    cost = counted(begin, lambda: float(arrived[0]), (messages + 2) * METRICS)
     client.disconnect()
     client.loop_stop()
-    return rate, cost
+    return cost
 
 
 def _announce(port: int, reader: str) -> None:
