@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from connectors.fields import Identified, Name, Number, Section, Tls, seconds
+from connectors.fields import Identified, Name, Number, Section, seconds
 from connectors.lifecycle import Profile
-from connectors.market.contract.feed import Content, Spec
 from connectors.market.contract.hours import hours_of
+from connectors.market.contract.spec import Content, Spec
+from connectors.tls import TlsFiles
 from schemas.devices import DevicePoint
 
 
@@ -85,10 +87,8 @@ def profile(name: str, protocol: str, where: Identified, instruments: list[str])
     return Profile(name, protocol, where.site, where.asset, where.book, points)
 
 
-def ssl_context(tls: Tls) -> ssl.SSLContext:
-    """Checks the server's certificate and name; TLS 1.2 at least. Raises OSError or ssl.SSLError naming the file."""
-    context = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.cert_file is not None:
-        context.load_cert_chain(str(tls.cert_file), str(tls.key_file))
-    return context
+async def explained(tls: TlsFiles | None, error: Exception, port: int) -> str:
+    """Why a connection failed, with certificates by name and date; the server is asked for its own beside the loop."""
+    if tls is None or not isinstance(error, ssl.SSLError):
+        return str(error) or type(error).__name__
+    return await asyncio.to_thread(tls.explained, error, port)

@@ -10,7 +10,8 @@ from prometheus_client import Counter
 from connectors import clock
 from connectors.lifecycle import Lifecycle, Profile
 from connectors.market.contract.events import Bad, Event
-from connectors.market.contract.feed import MarketFeed, Out, Scope, Spec
+from connectors.market.contract.feed import MarketFeed
+from connectors.market.contract.spec import Out, Scope, Spec
 from connectors.market.outbox import Outbox
 from connectors.outlet import Outlet
 from schemas import topics
@@ -36,7 +37,7 @@ class Desk:
     ) -> None:
         self.name = profile.device
         self.outbox = Outbox(outlet)
-        self.feed = MarketFeed(specs, clock.now(), scope=scope)
+        self.feed = MarketFeed(specs, clock.now(), scope=scope, steady=clock.steady)
         self.life = Lifecycle(
             connector,
             profile,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from connectors.fields import Credentials, Host, Identified, Name, Port, Tls, refuse_plaintext, seconds
 from connectors.market.common import Listed, StateFile, distinct
-from connectors.market.fix.session import Identity
+from connectors.market.fix.outputs import Identity
 
 CompId = Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 
@@ -26,7 +26,6 @@ class FixSession(Credentials, Identified):
     port: Port
     tls: Tls | None = None
     allow_plaintext: bool = False
-    server_name: Host | None = None
     sender: CompId
     target: CompId
     sender_sub: CompId | None = None

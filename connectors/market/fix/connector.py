@@ -11,7 +11,7 @@ import structlog
 
 from connectors.connector import Backoff
 from connectors.market.common import profile
-from connectors.market.contract.feed import Scope
+from connectors.market.contract.spec import Scope
 from connectors.market.desk import Desk
 from connectors.market.fix.config import FixConfig
 from connectors.market.fix.feed import QuoteHandler

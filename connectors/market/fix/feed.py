@@ -28,7 +28,7 @@ class QuoteHandler:
         self.outbox = desk.outbox
         self._listed = {one.instrument: one for one in config.instruments}
         self._reader = Reader({one.called: one.instrument for one in config.instruments}, numbered=config.rpt_seq)
-        self._requests: dict[str, tuple[str, int]] = {}  # instrument: MDReqID and when it was asked
+        self._requests: dict[str, tuple[str, int]] = {}  # instrument: MDReqID and when, by the steady clock
         self._asked: dict[str, str] = {}  # MDReqID: instrument
         self._count = 0
 
@@ -84,9 +84,10 @@ class QuoteHandler:
         self._desk.check()
         if not link.live:
             return
-        late = clock.now() - self._config.snapshot_timeout
+        late = clock.steady() - self._config.snapshot_timeout
         for instrument in self._desk.feed.wanting():
-            if self._requests.get(instrument, ("", 0))[1] < late:
+            asked = self._requests.get(instrument)
+            if asked is None or asked[1] < late:
                 self._again(link, instrument)
 
     def _lost(self, link: Link, detail: str, instrument: str | None) -> None:
@@ -110,7 +111,7 @@ class QuoteHandler:
     def _subscribe(self, link: Link, one: FixInstrument) -> None:
         self._count += 1
         identity = f"{one.instrument[:40]}-{self._count}"
-        self._requests[one.instrument] = (identity, clock.now())
+        self._requests[one.instrument] = (identity, clock.steady())
         self._asked[identity] = one.instrument
         link.send("V", request(self._config, one, identity))
 

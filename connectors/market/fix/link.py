@@ -13,10 +13,10 @@ import structlog
 
 from connectors import clock
 from connectors.connector import Backoff
-from connectors.market.common import ssl_context
+from connectors.market.common import explained
 from connectors.market.fix.codec import Decoder, Garbled, Message
 from connectors.market.fix.config import FixSession
-from connectors.market.fix.session import (
+from connectors.market.fix.outputs import (
     Close,
     Deliver,
     Filled,
@@ -27,10 +27,11 @@ from connectors.market.fix.session import (
     Passed,
     Phase,
     Send,
-    Session,
 )
+from connectors.market.fix.session import Session
 from connectors.market.fix.store import Statement, Store
 from connectors.market.outbox import Outbox
+from connectors.tls import TlsError, TlsFiles
 
 log = structlog.get_logger(__name__)
 _CONNECT_SECONDS = 10.0
@@ -97,10 +98,12 @@ class Link:
         self._store = store
         self._handler = handler
         self._reset = reset
-        self._session = Session(config.identity(reset=reset))
+        self._tls = None if config.tls is None else TlsFiles(config.tls, config.host)
+        self._session = Session(config.identity(reset=reset), steady=clock.steady)
         self._pending: deque[Pending] = deque()
         self._writer: asyncio.StreamWriter | None = None
         self._why: Close | None = None
+        self._leaving = ""
 
     def _ended(self) -> bool:
         return self._why is not None
@@ -128,13 +131,13 @@ class Link:
         """Connect again and again, with growing waits, until ``stop``."""
         backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
         while not stop.is_set():
-            began = clock.now()
+            began = clock.steady()
             why, person = await self._once(stop)
             if stop.is_set():
                 return
             self._handler.closed(why)
             (log.error if person else log.warning)("the FIX session ended", session=self._config.name, reason=why)
-            if clock.now() - began > _STEADY:
+            if clock.steady() - began > _STEADY:
                 backoff.reset()
             left = self._config.backoff_ceiling / 1e6 if person else backoff.next_delay()
             while left > 0 and not stop.is_set():
@@ -146,24 +149,25 @@ class Link:
         config = self._config
         where = f"{config.host}:{config.port}"
         try:
-            context = None if config.tls is None else ssl_context(config.tls)
-            name = (config.server_name or config.host) if context else None
-            opening = asyncio.open_connection(config.host, config.port, ssl=context, server_hostname=name)
+            context = None if self._tls is None else self._tls.context()
+            opening = asyncio.open_connection(config.host, config.port, ssl=context)
             async with asyncio.timeout(_CONNECT_SECONDS):
                 reader, writer = await opening
         except TimeoutError:
             return f"{where} did not answer within {_CONNECT_SECONDS:g} s", False
-        except OSError as error:  # ssl.SSLError among them
-            return f"cannot connect to {where}: {error}", False
+        except (OSError, TlsError) as error:
+            return f"cannot connect to {where}: {await explained(self._tls, error, config.port)}", False
         self._pending.clear()
         next_in, next_out = self._store.numbers()
-        self._session = Session(config.identity(reset=self._reset), next_in=next_in, next_out=next_out)
-        self._writer, self._why = writer, None
+        self._session = Session(
+            config.identity(reset=self._reset), next_in=next_in, next_out=next_out, steady=clock.steady
+        )
+        self._writer, self._why, self._leaving = writer, None, ""
         try:
             self._act(self._session.connected(clock.now()))
             await self._serve(reader, stop)
         except OSError as error:
-            return f"the connection to {where} broke: {error}", False
+            return f"the connection to {where} broke: {await explained(self._tls, error, config.port)}", False
         finally:
             self._settle()
             self._writer = None
@@ -174,7 +178,9 @@ class Link:
         return self._outcome(f"{where} closed the connection")
 
     def _outcome(self, otherwise: str) -> tuple[str, bool]:
-        return (otherwise, False) if self._why is None else (self._why.reason, self._why.person)
+        if self._leaving or self._why is None:
+            return self._leaving or otherwise, False
+        return self._why.reason, self._why.person
 
     async def _serve(self, reader: asyncio.StreamReader, stop: threading.Event) -> None:
         decoder = Decoder()
@@ -207,18 +213,23 @@ class Link:
             self._settle()
             self._act(self._session.tick(now, reading=self._handler.outbox.empty))
             self._handler.check(self)
-            if stop.is_set() and self._session.phase is not Phase.LOGOUT:
-                self._act(self._session.logout(now))
-                self._end_soon()
+            if stop.is_set():
+                self._leave("stopped", now)
+            elif self._tls is not None and self._tls.renewed():
+                self._leave("the certificate files were renewed: connecting anew to use them", now)
         if self._writer is not None:
             self._writer.close()  # wakes the reader
 
-    def _end_soon(self) -> None:
-        """A peer that does not answer the logout must not hold up the end."""
+    def _leave(self, why: str, now: int) -> None:
+        """Log out; a peer that does not answer must not hold up the end."""
+        if self._leaving:
+            return
+        self._leaving, session = why, self._session
+        self._act(session.logout(now))
 
         def end() -> None:
-            if not self._ended():
-                self._why = Close("stopped")
+            if self._session is session and not self._ended():
+                self._why = Close(why)
 
         asyncio.get_running_loop().call_later(1.0, end)
 

@@ -20,7 +20,7 @@ from connectors.market.contract.events import (
 from connectors.market.fix import codec
 from connectors.market.fix.codec import Field, Message
 from connectors.market.fix.config import FixConfig, FixInstrument
-from connectors.market.fix.session import Pairs
+from connectors.market.fix.outputs import Pairs
 from schemas.books import Trading
 
 _SIDES = {b"0": Side.BID, b"1": Side.ASK}

@@ -10,111 +10,43 @@ comes too early meanwhile is dropped, because it is part of what was asked for.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from connectors.market.fix.codec import Message, encode, time_of, time_text
+from connectors.market.fix.outputs import (
+    Close,
+    Deliver,
+    Filled,
+    Identity,
+    LoggedOn,
+    Missing,
+    Output,
+    Pairs,
+    Passed,
+    Phase,
+    Send,
+)
 
-Pairs = Sequence[tuple[int, bytes | str | int]]
 _ADMIN = frozenset((b"0", b"1", b"2", b"4", b"5", b"A"))  # a Reject (3) is for the owner, who sent what is rejected
 _ATTEMPTS = 3  # of asking for the same messages
 _SLACK = 1.2  # of a heartbeat interval, for the time on the way
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who we are and how we log on. Times are microseconds.
+class Session:
+    """One connection's session. ``next_in`` and ``next_out``: the numbers that come next, from the store.
 
-    ``reset``: both sides begin at 1 with every logon (141=Y); what was missed meanwhile cannot be had then.
-    ``clock_tolerance``: how far SendingTime (52) may be from our clock.
+    Times are microseconds. ``steady``: a clock that nobody sets, which measures heartbeats and patience; without it
+    the times passed in do.
     """
 
-    sender: str
-    target: str
-    heartbeat: int = 30_000_000
-    username: str | None = None
-    password: str | None = None
-    sender_sub: str | None = None
-    target_sub: str | None = None
-    reset: bool = False
-    clock_tolerance: int = 120_000_000
-
-
-class Phase(enum.Enum):
-    """Where the session stands."""
-
-    OFF = "off"
-    LOGON = "logon sent"
-    ON = "on"
-    LOGOUT = "logout sent"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Bytes for the wire. The store must hold ``Session.next_out`` before they go."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """An application message, in order, once."""
-
-    message: Message
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """An administrative message, or one without content, has its number counted: nothing is to be kept of it."""
-
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedOn:
-    """The session is on. ``restarted``: the peer began anew at 1, so that what it sent meanwhile is lost."""
-
-    restarted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Messages ``first`` to ``last`` have not come; they are being asked for."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """The peer says that it will not send ``first`` to ``last`` (again): administrative, or not worth repeating."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the connection. ``person``: trying again alone will not help."""
-
-    reason: str
-    person: bool = False
-
-
-Output = Send | Deliver | Passed | LoggedOn | Missing | Filled | Close
-
-
-class Session:
-    """One connection's session. ``next_in`` and ``next_out``: the numbers that come next, from the store."""
-
-    def __init__(self, identity: Identity, *, next_in: int = 1, next_out: int = 1) -> None:
+    def __init__(
+        self, identity: Identity, *, next_in: int = 1, next_out: int = 1, steady: Callable[[], int] | None = None
+    ) -> None:
         self.next_in = next_in
         self.next_out = next_out
         self.phase = Phase.OFF
         self._who = identity
+        self._steady = steady
         self._sent = self._heard = 0
         self._tested = False
         self._asked: tuple[int, int] | None = None  # first number asked for, and the highest that was seen then
@@ -126,6 +58,9 @@ class Session:
         """Whether nothing is being asked for again."""
         return self._asked is None
 
+    def _elapsed(self, now: int) -> int:
+        return now if self._steady is None else self._steady()
+
     # --- what the owner says ------------------------------------------------------------------------------------
 
     def connected(self, now: int) -> list[Output]:
@@ -134,7 +69,7 @@ class Session:
         if who.reset:
             self.next_in = self.next_out = 1
         self.phase = Phase.LOGON
-        self._heard = now
+        self._heard = self._elapsed(now)
         fields: list[tuple[int, bytes | str | int]] = [(98, 0), (108, who.heartbeat // 1_000_000)]
         fields += [(141, "Y")] if who.reset else []
         fields += [(553, who.username)] if who.username is not None else []
@@ -150,7 +85,7 @@ class Session:
         if self.phase not in (Phase.ON, Phase.LOGON):
             return []
         self.phase = Phase.LOGOUT
-        self._heard = now
+        self._heard = self._elapsed(now)
         return [self._send("5", [(58, text)] if text else [], now)]
 
     def tick(self, now: int, *, reading: bool = True) -> list[Output]:
@@ -158,10 +93,10 @@ class Session:
 
         ``reading`` false: nobody reads at the moment, so that silence says nothing about the peer.
         """
-        beat = self._who.heartbeat
+        beat, elapsed = self._who.heartbeat, self._elapsed(now)
         if not reading:
-            self._heard = now
-        quiet = now - self._heard
+            self._heard = elapsed
+        quiet = elapsed - self._heard
         if self.phase in (Phase.LOGON, Phase.LOGOUT) and quiet > min(beat, 10_000_000):
             return [self._end(f"no answer to the {self.phase.value[:-5]} within {min(beat, 10_000_000) / 1e6:g} s")]
         if self.phase is not Phase.ON:
@@ -172,9 +107,9 @@ class Session:
         if quiet > _SLACK * beat and not self._tested:
             self._tested = True
             out.append(self._send("1", [(112, time_text(now))], now))
-        if now - self._sent >= beat:
+        if elapsed - self._sent >= beat:
             out.append(self._send("0", [], now))
-        if self._asked and now - self._asked_at > beat:
+        if self._asked and elapsed - self._asked_at > beat:
             out += self._ask(now, self._asked[1], again=self._asked[0] == self.next_in)
         return out
 
@@ -184,7 +119,7 @@ class Session:
         """A message that is not garbled. After a :class:`Close` everything else is ignored."""
         if self.phase in (Phase.OFF, Phase.ENDED):
             return []
-        self._heard, self._tested = now, False
+        self._heard, self._tested = self._elapsed(now), False
         if refused := self._header(message, now):
             return refused
         kind = message.kind
@@ -294,7 +229,7 @@ class Session:
         if self._attempts >= _ATTEMPTS:
             reason = f"messages from {self.next_in} on were asked for {_ATTEMPTS} times and did not come"
             return self._goodbye(reason, now)
-        self._asked, self._asked_at = (self.next_in, seen), now
+        self._asked, self._asked_at = (self.next_in, seen), self._elapsed(now)
         return [self._send("2", [(7, self.next_in), (16, 0)], now)]
 
     def _count(self, sequence: int) -> None:
@@ -329,7 +264,7 @@ class Session:
             return self._reject(message.number(34) or 0, 5, f"BeginSeqNo (7) must be 1 to {self.next_out - 1}", now)
         header = self._fields("4", first, now)
         body: Pairs = [(43, "Y"), (122, time_text(now)), (123, "Y"), (36, self.next_out)]
-        self._sent = now
+        self._sent = self._elapsed(now)
         return [Send(encode([*header, *body]))]
 
     def _reject(self, sequence: int, code: int, text: str, now: int) -> list[Output]:
@@ -345,7 +280,7 @@ class Session:
     def _send(self, kind: str, fields: Pairs, now: int) -> Send:
         sequence = self.next_out
         self.next_out += 1
-        self._sent = now
+        self._sent = self._elapsed(now)
         return Send(encode([*self._fields(kind, sequence, now), *fields]))
 
     def _fields(self, kind: str, sequence: int, now: int) -> list[tuple[int, bytes | str | int]]:

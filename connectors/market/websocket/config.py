@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from connectors.fields import Identified, Name, Section, Tls, refuse_plaintext, seconds
 from connectors.market.common import Listed, distinct
-from connectors.market.contract.feed import Scope
+from connectors.market.contract.spec import Scope
 from schemas.books import Trading
 
 _STEP = re.compile(r"([A-Za-z_@$][A-Za-z0-9_@$-]*)|\[([0-9]{1,6})\]")

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from functools import partial
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -16,18 +17,20 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from connectors import clock
 from connectors.connector import Backoff
-from connectors.market.common import profile, ssl_context
+from connectors.market.common import explained, profile
 from connectors.market.contract.events import Bad
 from connectors.market.desk import Desk
 from connectors.market.fix.connector import together
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.market.websocket.mapping import Mapper, Refusal, decode
 from connectors.outlet import Outlet
+from connectors.tls import TlsError, TlsFiles
 
 log = structlog.get_logger(__name__)
 _CONNECT_SECONDS = 10.0
 _TICK_SECONDS = 0.1
 _STEADY = 30_000_000
+_PATIENCE = 10_000_000  # with the first snapshots of a connection, where none can be asked for
 _BURST = 500  # messages between two looks at what else there is to do
 
 
@@ -42,23 +45,24 @@ class Feed:
         self._config = config
         self._desk = desk
         self._mapper = Mapper(config)
+        self._tls = _tls(config, config.url)
         self._called = {one.instrument: one.called for one in config.instruments}
-        self._asked: dict[str, int] = {}
-        self._last_asked = 0
-        self._heard = 0
+        # By the steady clock: until when a snapshot has time, when the next may be asked for, when something came last.
+        self._patient: dict[str, int] = {}
+        self._next = self._heard = 0
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: threading.Event) -> None:
         """Until ``stop``."""
         backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
         while not stop.is_set():
-            began = clock.now()
+            began = clock.steady()
             why = await self._once(stop)
             if stop.is_set():
                 return
             self._desk.disconnected(why)
             log.warning("the WebSocket feed ended", feed=self._config.name, reason=why)
-            if clock.now() - began > _STEADY:
+            if clock.steady() - began > _STEADY:
                 backoff.reset()
             left = backoff.next_delay()
             while left > 0 and not stop.is_set():
@@ -72,7 +76,7 @@ class Feed:
         try:
             connection = await connect(
                 config.url,
-                ssl=ssl_context(config.tls) if config.url.startswith("wss:") else None,
+                ssl=None if self._tls is None else self._tls.context(),
                 additional_headers={name: os.environ[variable] for name, variable in config.headers_env.items()},
                 open_timeout=_CONNECT_SECONDS,
                 ping_interval=beat,
@@ -82,8 +86,8 @@ class Feed:
                 max_queue=(64, 16),  # beyond that the socket is not read, and the venue notices
                 compression=config.compression,
             )
-        except (OSError, TimeoutError, WebSocketException) as error:
-            return f"cannot connect to {config.url}: {str(error) or type(error).__name__}"
+        except (OSError, TimeoutError, TlsError, WebSocketException) as error:
+            return f"cannot connect to {config.url}: {await explained(self._tls, error, _port(config.url))}"
         watching = asyncio.create_task(self._watch(connection, stop))
         try:
             await self._serve(connection)
@@ -100,14 +104,14 @@ class Feed:
         return "closed"
 
     async def _serve(self, connection: ClientConnection) -> None:
-        self._heard = clock.now()
-        self._asked.clear()
+        self._heard = clock.steady()
+        self._patient.clear()
         self._desk.begin()
         for text in self._subscriptions():
             await connection.send(text)
         count = 0
         async for raw in connection:
-            self._heard = clock.now()
+            self._heard = clock.steady()
             self._take(raw)
             count += 1
             if not self._desk.outbox.empty:
@@ -149,11 +153,15 @@ class Feed:
             await asyncio.sleep(_TICK_SECONDS)
             desk = self._desk
             desk.check()
-            now = clock.now()
+            now = clock.steady()
             if not desk.outbox.empty:
                 self._heard = now  # nobody reads: silence says nothing
             if stop.is_set():
                 await connection.close()
+                return
+            if self._tls is not None and self._tls.renewed():
+                log.info("the certificate files were renewed: connecting anew to use them", feed=self._config.name)
+                await connection.close(1001, "renewed certificates")
                 return
             if now - self._heard > self._config.silence:
                 log.warning("a WebSocket feed is silent and is connected anew", feed=self._config.name)
@@ -167,18 +175,13 @@ class Feed:
         by = self._config.snapshot
         if by is None:
             # A new connection brings new snapshots; the first ones of this have their time.
-            if any(instrument in self._asked for instrument in wanting):
-                patience = 10_000_000
-                if now - max(self._asked.get(one, 0) for one in wanting) > patience:
-                    await connection.close(1001, "no snapshot")
-            else:
-                self._asked.update(dict.fromkeys(wanting, now))
+            if now > max(self._patient.setdefault(one, now + _PATIENCE) for one in wanting):
+                await connection.close(1001, "no snapshot")
             return
         for instrument in wanting:
-            asked = self._asked.get(instrument, 0)
-            if now - self._last_asked < by.every or (asked and now - asked < by.timeout):
+            if now < max(self._next, self._patient.get(instrument, 0)):
                 continue
-            self._asked[instrument] = self._last_asked = now
+            self._next, self._patient[instrument] = now + by.every, now + by.timeout
             if by.message is not None:
                 with contextlib.suppress(ConnectionClosed):
                     await connection.send(_filled(by.message, self._called[instrument]))
@@ -195,16 +198,17 @@ class Feed:
         try:
             body = await self._get(url, httpx.Timeout(by.timeout / 1e6))
             event = self._mapper.snapshot(by.answer, decode(body), instrument, clock.now())
-        except (httpx.HTTPError, OSError, Bad) as error:
+        except (httpx.HTTPError, OSError, TlsError, Bad) as error:
             log.warning("no snapshot; asking again later", feed=self._config.name, url=url, reason=str(error))
             self._desk.life.failed()
             return
-        self._asked.pop(instrument, None)
+        self._patient.pop(instrument, None)
         self._desk.take(event)
 
     async def _get(self, url: str, limits: httpx.Timeout) -> bytes:
-        """The answer, no longer than a message may be. Raises httpx.HTTPError, OSError or Bad."""
-        verify = ssl_context(self._config.tls) if url.startswith("https:") else False
+        """The answer, no longer than a message may be. Raises httpx.HTTPError, OSError, TlsError or Bad."""
+        tls = _tls(self._config, url)
+        verify = False if tls is None else tls.context()
         body = bytearray()
         async with httpx.AsyncClient(timeout=limits, verify=verify) as client, client.stream("GET", url) as answer:
             answer.raise_for_status()
@@ -213,6 +217,19 @@ class Feed:
                 if len(body) > self._config.max_message:
                     raise Bad(f"the answer is longer than {self._config.max_message} bytes")
         return bytes(body)
+
+
+def _tls(config: WebSocketConfig, url: str) -> TlsFiles | None:
+    """The files for an address; ``server_name`` speaks of the feed's own host."""
+    host = urlsplit(url).hostname
+    if host is None or not url.startswith(("wss:", "https:")):
+        return None
+    named = host == urlsplit(config.url).hostname
+    return TlsFiles(config.tls if named else config.tls.model_copy(update={"server_name": None}), host)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or (443 if url.startswith("wss:") else 80)
 
 
 def _filled(text: str, symbol: str) -> str:

@@ -170,6 +170,26 @@ def test_fix_when_the_venue_misbehaves_is_unknown_until_a_snapshot_and_then_righ
     assert len(set(records.ids)) == len(records.ids)
 
 
+def test_fix_when_our_clock_is_set_heartbeats_go_on_and_the_session_lives(
+    cluster, records, venue, tmp_path, machine_clock
+):
+    hour = 3_600_000_000
+
+    def heartbeats() -> int:
+        return sum(message.kind == b"0" for message in venue.received)
+
+    with running(cluster, config(tmp_path, venue.port, heartbeat=2, clock_tolerance=86_400)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        for jump, price in ((hour, 10.1), (-2 * hour, 10.2)):
+            machine_clock.jump(jump)
+            machine_clock.until_read(10)
+            before = heartbeats()
+            venue.raw(venue.bid(str(price)))
+            records.until(lambda bid=price: records.ticks()[-1].bid == bid, "a price after the jump")
+            wait_until(lambda least=before: heartbeats() > least)
+        assert venue.connections == 1
+
+
 def test_fix_when_the_logon_is_refused_says_so_and_does_not_hurry(cluster, records, venue, tmp_path):
     venue.answers = lambda venue, message: (venue.send("5", (58, "unknown user")), venue.drop())
     with running(cluster, config(tmp_path, venue.port)):

@@ -216,6 +216,24 @@ def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluste
         records.until(lambda: records.gaps("disconnected")[2:], "the gap")
 
 
+def test_websocket_when_our_clock_is_set_the_connection_lives_on_and_silence_is_measured_as_ever(
+    cluster, records, exchange, machine_clock
+):
+    hour = 3_600_000_000
+    with running(cluster, config(exchange, silence=1800)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        for jump in (hour, -2 * hour):
+            machine_clock.jump(jump)
+            machine_clock.until_read(10)
+            exchange.send(exchange.change())
+            records.until(lambda: records.ticks()[-1].bid == exchange.best, "a change after the jump")
+        assert len(exchange.connections) == 1, "half an hour has not passed"
+        times = [tick.receive_time for tick in records.ticks()]
+    assert times == sorted(set(times)), "receive times never go back"
+    with running(cluster, config(exchange, silence=1)):  # our clock stands still now, until it has caught up
+        records.until(lambda: len(exchange.connections) > 2, "another connection after a second of silence")
+
+
 def test_websocket_when_kafka_is_away_reading_stops_and_no_change_is_missing_afterwards(
     cluster, records, exchange, late_kafka
 ):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.market.contract.events import Bad, Phase, Quoted, Side, Snapshot, Trade, Update
-from connectors.market.contract.feed import Content, MarketFeed, Out, Scope, Spec
+from connectors.market.contract.feed import MarketFeed
 from connectors.market.contract.hours import Spans
+from connectors.market.contract.spec import Content, Out, Scope, Spec
 from processors.quotes import NOTHING, Quote, after_gap, after_tick
 from schemas import topics
 from schemas.base import Coordinates
@@ -139,6 +140,20 @@ def test_feed_when_silent_in_the_session_opens_a_gap_and_outside_does_not():
     assert market.check(NOW + 20_000_000) == []
     assert told(market.take(Update("A", [], NOW, 11), NOW + 21_000_000)) == [("silence", False)]
     assert market.check(NOW + 60_000_000) == []  # between the sessions
+
+
+@pytest.mark.parametrize("jump", [3_600_000_000, -3_600_000_000])
+def test_feed_when_our_clock_is_set_measures_silence_and_the_pace_of_books_as_ever(jump):
+    passed = 0
+    spec = Spec(instrument="A", venue="V", stale_after=5_000_000, depth=1, depth_interval=1_000_000)
+    market = MarketFeed([spec], NOW, steady=lambda: passed)
+    assert of(market.take(snapshot(), NOW), topics.books)
+    assert market.check(NOW + jump) == []
+    assert not of(market.take(Update("A", [Quoted(Side.BID, 1.1, 1.0)], NOW, 11), NOW + jump), topics.books)
+    passed = 1_000_000
+    assert of(market.check(NOW + jump), topics.books)
+    passed = 5_000_001
+    assert told(market.check(NOW + jump)) == [("silence", True)]
 
 
 def test_feed_when_the_venue_says_halted_is_not_silent():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.market.fix.codec import Decoder, Message, encode, time_text
-from connectors.market.fix.session import (
+from connectors.market.fix.outputs import (
     Close,
     Deliver,
     Filled,
@@ -21,8 +21,8 @@ from connectors.market.fix.session import (
     Passed,
     Phase,
     Send,
-    Session,
 )
+from connectors.market.fix.session import Session
 
 NOW = 1_790_000_000_000_000
 WHO = Identity(sender="HOUSE", target="VENUE", heartbeat=30_000_000)
@@ -114,6 +114,22 @@ def test_session_when_nobody_reads_does_not_blame_the_peer():
     session = on()
     assert not of(session.tick(NOW + 100_000_000, reading=False), Close)
     assert not of(session.tick(NOW + 101_000_000), Close)
+
+
+@pytest.mark.parametrize("jump", [3_600_000_000, -3_600_000_000])
+def test_session_when_our_clock_is_set_measures_heartbeats_and_patience_as_ever(jump):
+    passed = 0
+    session = Session(WHO, steady=lambda: passed)
+    session.connected(NOW)
+    session.received(message("A", 1, (108, 30)), NOW)
+    assert session.tick(NOW + jump) == []
+    passed = 30_000_000
+    assert kinds(session.tick(NOW + jump)) == "0"
+    passed = 37_000_000
+    assert kinds(session.tick(NOW + jump)) == "1"
+    passed = 73_000_000
+    (close,) = of(session.tick(NOW + jump), Close)
+    assert "nothing heard for 73 s" in close.reason
 
 
 def test_session_when_tested_answers_with_the_same_id():
