@@ -8,6 +8,7 @@ until somebody joins or leaves. So one member leaves and joins again when that i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -18,13 +19,19 @@ from streams.engine.outside import Admin, Clock
 log = structlog.get_logger(__name__)
 _ASK_EVERY = 3.0
 """Seconds between two questions."""
+_PATIENCE = 10.0
+"""Seconds without an answer after which another client asks."""
+_NEVER = 3600.0
+"""The longest time-out that the client takes. If a question to a coordinator times out before it could be sent,
+librdkafka (2.16) frees it, and uses it again when the coordinator is back: a failed assertion ends the process."""
 
 
 class Members:
-    """One worker's view of its ``group``. ``member``: its group instance id."""
+    """One worker's view of its ``group``. ``member``: its group instance id; ``connect`` makes an admin client."""
 
-    def __init__(self, admin: Admin, clock: Clock, group: str, member: str) -> None:
-        self._admin = admin
+    def __init__(self, connect: Callable[[], Admin], clock: Clock, group: str, member: str) -> None:
+        self._connect = connect
+        self._admin = connect()
         self._clock = clock
         self._group = group
         self._member = member
@@ -40,9 +47,12 @@ class Members:
         Never waits.
         """
         now = self._clock.monotonic()
+        if self._answer is not None and not self._answer.done() and now - self._asked_at > _PATIENCE:
+            log.warning("nobody could describe the group", group=self._group, seconds=round(now - self._asked_at))
+            self._answer, self._admin = None, self._connect()
         if self._answer is None and now - self._asked_at > _ASK_EVERY:
             self._asked_at = now
-            self._answer = self._admin.describe_consumer_groups([self._group], request_timeout=_ASK_EVERY)[self._group]
+            self._answer = self._admin.describe_consumer_groups([self._group], request_timeout=_NEVER)[self._group]
         if self._answer is None or not self._answer.done():
             return None
         answer, self._answer = self._answer, None

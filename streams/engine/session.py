@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Session:
         self._housekeeping_at = 0.0
         self._standbys = worker.standbys
         admin = cluster.admin()
-        self._members = Members(admin, self._clock, cluster.named(processor.name), cluster.named(worker.name))
+        self._members = Members(cluster.admin, self._clock, cluster.named(processor.name), cluster.named(worker.name))
         self._own = Ownership(
             cluster, admin, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
@@ -249,7 +250,8 @@ class Session:
     def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         partitions = [tp.partition for tp in given]
         if self._over or not partitions:
-            consumer.incremental_assign([])
+            with self._contained("being given nothing"):
+                consumer.incremental_assign([])
             return
         self._transactions.check_member(consumer.memberid())
         try:
@@ -274,11 +276,25 @@ class Session:
 
     def _let_go(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
         partitions = [tp.partition for tp in taken]
-        self._own.take(consumer, partitions)
+        with self._contained(f"giving up partitions {partitions}"):
+            self._own.take(consumer, partitions)
         for place in [place for place in self._caught_up if place[1] in partitions]:
             del self._caught_up[place]
         if partitions:
             log.info("tasks let go", worker=self._worker.name, partitions=partitions)
+
+    @contextmanager
+    def _contained(self, doing: str) -> Iterator[None]:
+        """Keep the client's errors within a callback, for ``_poll`` to raise.
+
+        One that leaves it untouched is raised again as a bare KafkaError by the client (2.16, on Python before 3.12),
+        and that is no exception: no ``except`` clause would ever catch it. As when a consumer that is closing has
+        nothing left to be asked for.
+        """
+        try:
+            yield
+        except KafkaException as error:
+            self._callback_error = classify(error, doing)
 
     # --- house -------------------------------------------------------------------------------------------------
 

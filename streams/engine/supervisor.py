@@ -21,13 +21,15 @@ EXIT_STALLED = 70
 def run_workers(workers: Sequence[Worker], stop: threading.Event, *, stall_limit: float = 90.0) -> None:
     """Run each worker in a thread of its own until ``stop`` is set, then wait for all to commit and close.
 
-    The first failure stops the others and is raised. A worker that does not come round for ``stall_limit`` seconds is
-    stuck in a blocking call that nothing inside can interrupt: the process prints every stack and ends with status 70,
-    so that whoever supervises it starts it anew; what was not committed is simply done again.
+    The first failure stops the others and is raised; so is a worker that ends without being told to. A worker that does
+    not come round for ``stall_limit`` seconds is stuck in a blocking call that nothing inside can interrupt: the
+    process prints every stack and ends with status 70, so that whoever supervises it starts it anew; what was not
+    committed is simply done again.
     """
     failures: list[BaseException] = []
 
     def body(worker: Worker) -> None:
+        known = len(failures)
         try:
             worker.run(stop)
         except Fatal as error:
@@ -35,6 +37,9 @@ def run_workers(workers: Sequence[Worker], stop: threading.Event, *, stall_limit
         except Exception as error:  # noqa: BLE001 - the thread's outermost edge: raised below, in the main thread
             failures.append(error)
         finally:
+            # C code can raise what no except clause catches; it is printed with its stack when the thread ends.
+            if not stop.is_set() and len(failures) == known:
+                failures.append(Fatal(f"worker {worker.name} ended without being told to; see above"))
             worker.done = True
             if failures:
                 stop.set()

@@ -39,6 +39,7 @@ class SimConsumer:
         self._callbacks: dict[str, Callback] = {}
         self._waiting = False
         self._closed = False
+        self._closing = False
 
     # --- the group ---------------------------------------------------------------------------------------------
 
@@ -80,6 +81,8 @@ class SimConsumer:
     # --- what is read ------------------------------------------------------------------------------------------
 
     def assignment(self) -> list[TopicPartition]:
+        if self._closing:
+            raise KafkaException(KafkaError(KafkaError._DESTROY, "Failed to get assignment"))
         return [TopicPartition(topic, partition) for topic, partition in self._positions]
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
@@ -154,9 +157,17 @@ class SimConsumer:
             owned = self._membership.owned
             self._membership.close()
             if owned:
-                self._callbacks["revoke"](self, self._parts(owned))
+                self._closing = True
+                self._call_back("revoke", owned)
+                self._closing = False
         self.incremental_unassign(self.assignment())
         self._closed = True
+
+    def _call_back(self, kind: str, partitions: Any) -> None:
+        try:
+            self._callbacks[kind](self, self._parts(partitions))
+        except KafkaException as error:
+            raise AssertionError("what leaves a callback is no exception any more: nothing could catch it") from error
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -180,7 +191,7 @@ class SimConsumer:
             return
         self._process.scheduler.note(self._process.name, "is told", op.kind, op.partitions)
         try:
-            self._callbacks[op.kind](self, self._parts(op.partitions))
+            self._call_back(op.kind, op.partitions)
         finally:
             if not self._process.dead:
                 self._membership.served(op)

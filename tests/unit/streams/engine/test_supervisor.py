@@ -43,6 +43,14 @@ def test_workers_when_one_raises_the_unforeseen_it_is_handed_on():
         run_workers([Job("broken-0", ZeroDivisionError())], threading.Event())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_workers_when_one_ends_by_what_nothing_catches_all_stop_and_it_is_told():
+    steady = Job("steady-0")
+    with pytest.raises(Fatal, match="worker broken-0 ended without being told to"):
+        run_workers([steady, Job("broken-0", SystemExit())], threading.Event())
+    assert steady.stopped
+
+
 def test_workers_when_told_to_stop_all_end():
     jobs, stop = [Job("a-0"), Job("b-0")], threading.Event()
     threading.Timer(0.05, stop.set).start()
