@@ -24,6 +24,7 @@ from schemas import topics
 from schemas.base import Quality, Record
 from schemas.devices import Device, Storage
 from schemas.devices import DeviceState as State
+from schemas.events import Event
 from schemas.gaps import Feed, Gap, GapReason
 from schemas.telemetry import Telemetry
 
@@ -145,6 +146,21 @@ class DeviceFeed:
         self._missed.clear()
         self._gaps(closed)
         self._closed.extend(gap for gap in closed if gap.point is None and gap.gap_id not in self._start)
+
+    def event(self, record: Event, identity: str) -> bool:
+        """Hand over one of the device's own events, in order with its samples; false: no room, it is lost."""
+        self._life.taken()
+        if self.full:
+            self._life.lost()
+            return False
+        self._put(topics.events, record, identity)
+        self._hand_over()
+        return True
+
+    def event_gaps(self, gaps: list[Gap]) -> None:
+        """Hand over what is missing of the device's events, in order with them."""
+        self._gaps(gaps)
+        self._hand_over()
 
     def backfilled(self, detail: str) -> None:
         """The source's history has been read: the closed gaps of the device are written once more, with ``detail``."""

@@ -115,7 +115,7 @@ class Observations(Processor):
     def _gaps(self, batch: Batch, out: Emitter) -> None:
         gap: Gap
         for index, gap in enumerate(batch.values):
-            if gap.feed is Feed.FILLS:
+            if gap.feed in (Feed.FILLS, Feed.EVENTS):
                 continue  # no operand of a rule
             feed = PRICE if gap.feed is Feed.TICKS else TELEMETRY
             names = self.named.get(f"{feed}|{gap.key}")

@@ -13,6 +13,7 @@ class Feed(enum.StrEnum):
     TICKS = "ticks"
     TELEMETRY = "telemetry"
     FILLS = "fills"
+    EVENTS = "events"
 
 
 class GapReason(enum.StrEnum):
@@ -29,8 +30,9 @@ class GapReason(enum.StrEnum):
 class Gap(Record, frozen=True, kw_only=True):
     """Something is missing from a feed: opened when noticed, closed when data is back or the missing came late.
 
-    Keyed by instrument (ticks), device (telemetry) or name of the drop copy (fills). An open gap makes what
+    Keyed by instrument (ticks), device (telemetry, events) or name of the drop copy (fills). An open gap makes what
     was known before ``event_time`` unknown; the next record of the feed that was received later makes it known again.
+    Of events the gap's own closing does: by then the device has told the states of its conditions anew.
     ``first`` and ``last`` are the missing sequence numbers, ``count`` how many, each null where not known.
     """
 

@@ -14,6 +14,7 @@ from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
+from schemas.events import Event
 from schemas.exposures import Exposure
 from schemas.fills import Fill
 from schemas.gaps import Gap
@@ -69,6 +70,7 @@ telemetry = Topic("telemetry", Telemetry, "device", 7 * DAYS)
 ticks = Topic("ticks", Tick, "instrument", 7 * DAYS)
 gaps = Topic("gaps", Gap, "instrument or device", 7 * DAYS)
 devices = Topic("devices", Device, "device", 7 * DAYS, compacted=True)
+events = Topic("events", Event, "device", 90 * DAYS)
 books = Topic("books", Book, "instrument", 1 * DAYS)
 fills = Topic("fills", Fill, "instrument", 3650 * DAYS)
 positions = Topic("positions", Position, "book|instrument", 7 * DAYS, compacted=True)
@@ -91,6 +93,7 @@ ALL: tuple[Topic[Any], ...] = (
     ticks,
     gaps,
     devices,
+    events,
     books,
     fills,
     positions,

@@ -32,7 +32,7 @@ CONNECTORS: dict[str, Topics] = {
     "mqtt": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "sparkplug": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "modbus": (t.telemetry, t.gaps, t.devices, t.dead_letters),
-    "opcua": (t.telemetry, t.gaps, t.devices, t.dead_letters),
+    "opcua": (t.telemetry, t.events, t.gaps, t.devices, t.dead_letters),
     "market": (t.ticks, t.gaps, t.dead_letters),
     "tick-files": (t.ticks, t.gaps, t.dead_letters),
     "websocket": (t.ticks, t.gaps, t.books, t.devices, t.dead_letters),

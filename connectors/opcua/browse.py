@@ -1,4 +1,4 @@
-"""Finds the variables whose browse path fits a pattern. Breadth first, bounded, each node looked at once."""
+"""Finds nodes by browse path, and the types of events. Breadth first, bounded, each node looked at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from asyncua.ua.object_ids import ObjectIds
 
 from connectors.opcua.config import TEMPLATE, Browse, Node
 from connectors.opcua.limits import at_once
+from connectors.opcua.values import standard
 
 log = structlog.get_logger(__name__)
 _MOST_VISITED = 200_000
 _MOST_PAGES = 10_000  # of what is below one node
+_MOST_TYPES = 10_000
 _PORTION = 100
+_OBJECTS = standard(ObjectIds.ObjectsFolder)
 _ANY = "**"
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._:@/+-]")
 Path = tuple[str, ...]
@@ -30,7 +33,7 @@ async def find(client: Client, wanted: Browse, namespaces: Sequence[str]) -> lis
     """
     pattern = tuple(wanted.path.split("/"))
     portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
-    level: list[tuple[ua.NodeId, Path]] = [(ua.NodeId.from_string(f"i={ObjectIds.ObjectsFolder}"), ())]
+    level: list[tuple[ua.NodeId, Path]] = [(_OBJECTS, ())]
     visited = {level[0][0]}
     found: list[Node] = []
     while level:
@@ -123,15 +126,62 @@ def _node(wanted: Browse, path: Path, node_id: ua.NodeId, namespaces: Sequence[s
     )
 
 
-async def _references(client: Client, nodes: Sequence[ua.NodeId]) -> list[list[ua.ReferenceDescription]]:
-    """What is below each of ``nodes``: objects and variables."""
+async def object_at(client: Client, path: str) -> ua.NodeId | None:
+    """The object at a browse path below Objects; None when there is none. Raises as :func:`find`."""
+    here = _OBJECTS
+    for name in path.split("/"):
+        (below,) = await _references(client, [here])
+        fitting = (one for one in below if one.BrowseName.Name == name and one.NodeClass is ua.NodeClass.Object)
+        if (found := next(fitting, None)) is None:
+            return None
+        here = found.NodeId
+    return here
+
+
+async def event_types(client: Client) -> dict[ua.NodeId, Path]:
+    """The server's types of events: of each its name, after those of the types that it is derived from.
+
+    Raises as :func:`find`.
+    """
+    root = standard(ObjectIds.BaseEventType)
+    types: dict[ua.NodeId, Path] = {root: ("BaseEventType",)}
+    portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
+    level = [root]
+    while level:
+        below: list[ua.NodeId] = []
+        for start in range(0, len(level), portion):
+            part = level[start : start + portion]
+            found = await _references(client, part, ObjectIds.HasSubtype, ua.NodeClass.ObjectType)
+            for above, references in zip(part, found, strict=True):
+                for reference in references:
+                    if reference.NodeId not in types and len(types) < _MOST_TYPES:
+                        types[reference.NodeId] = (*types[above], str(reference.BrowseName.Name))
+                        below.append(reference.NodeId)
+        level = below
+    return types
+
+
+def placed(namespaces: Sequence[str], namespace: str, identifier: str) -> ua.NodeId | None:
+    """The node, by the index that the namespace has now; None when the server has no such namespace."""
+    if namespace not in namespaces:
+        return None
+    return ua.NodeId.from_string(f"ns={namespaces.index(namespace)};{identifier}")
+
+
+async def _references(
+    client: Client,
+    nodes: Sequence[ua.NodeId],
+    kind: int = ObjectIds.HierarchicalReferences,
+    classes: int = ua.NodeClass.Object | ua.NodeClass.Variable,
+) -> list[list[ua.ReferenceDescription]]:
+    """What is below each of ``nodes``, by references of a kind: objects and variables, or other ``classes``."""
     descriptions = [
         ua.BrowseDescription(
             NodeId=node,
             BrowseDirection=ua.BrowseDirection.Forward,
-            ReferenceTypeId=ua.NodeId.from_string(f"i={ObjectIds.HierarchicalReferences}"),
+            ReferenceTypeId=standard(kind),
             IncludeSubtypes=True,
-            NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
+            NodeClassMask=classes,
             ResultMask=ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass,
         )
         for node in nodes

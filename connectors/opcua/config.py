@@ -65,6 +65,12 @@ def _path(value: str) -> str:
     return value
 
 
+def _plain_path(value: str) -> str:
+    if re.search(r"[*?]", _path(value)):
+        raise ValueError(f"{value!r} must name one object; * and ? find variables only")
+    return value
+
+
 def _template(value: str) -> str:
     if not TEMPLATE.search(value) or re.search(r"[{}]", TEMPLATE.sub("", value)):
         raise ValueError(f"{value!r} would give every point one name; use {{path}}, {{name}}, {{1}}, {{2}}, …")
@@ -202,6 +208,33 @@ class Browse(Watched):
     most: Annotated[int, Field(strict=True, ge=1, le=20_000)] = 1000
 
 
+class Events(Section):
+    """The events of an object and of all that reports to it; by default the Server object, to which everything does.
+
+    ``namespace`` with ``identifier``, or ``path`` (browse names from the Objects folder on, separated by ``/``):
+    another object. ``severity``: the least that is taken, 1 to 1000. ``types``: names of event types, whose subtypes
+    count; left out: all. ``queue_size``: how many events the server keeps between two publishings.
+    """
+
+    namespace: Annotated[str, Field(min_length=1, max_length=1000)] = "http://opcfoundation.org/UA/"
+    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)] = "i=2253"
+    path: Annotated[str, Field(max_length=1000), AfterValidator(_plain_path)] | None = None
+    severity: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    types: Annotated[frozenset[str], Field(max_length=100)] = frozenset()
+    queue_size: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 1000
+
+    @property
+    def place(self) -> str:
+        """Where the object is, in words."""
+        return self.path or f"{self.identifier} in {self.namespace}"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.path is not None and self.model_fields_set & {"namespace", "identifier"}:
+            raise ValueError("give either path, or namespace and identifier")
+        return self
+
+
 class OpcUaServer(Identified):
     """One server; its ``name`` is the device of all its points.
 
@@ -226,6 +259,7 @@ class OpcUaServer(Identified):
     nodes: list[Node] = Field(default_factory=list)
     browse: Annotated[list[Browse], Field(max_length=100)] = Field(default_factory=list)
     rebrowse: Annotated[int, seconds(least=1)] = 300_000_000
+    events: Annotated[list[Events], Field(max_length=100)] = Field(default_factory=list)
 
     @property
     def host(self) -> str:
@@ -243,8 +277,8 @@ class OpcUaServer(Identified):
             problems.append("login: a user's certificate needs [opcua.security]; without it nothing is signed")
         if self.keep_alive < self.publishing_interval:
             problems.append("keep_alive must not be shorter than publishing_interval")
-        if not self.nodes and not self.browse:
-            problems.append("nothing is watched: give at least one of nodes and browse")
+        if not self.nodes and not self.browse and not self.events:
+            problems.append("nothing is watched: give at least one of nodes, browse and events")
         counts = Counter(node.point for node in self.nodes)
         for point in (point for point, count in counts.items() if count > 1):
             places = " and ".join(f"nodes[{i}]" for i, node in enumerate(self.nodes) if node.point == point)

@@ -16,6 +16,7 @@ from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile
 from connectors.metrics import State
 from connectors.opcua.config import OpcUaServer
+from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.holes import Holes
 from connectors.opcua.items import profile_for
 from connectors.opcua.session import Session, SessionEnded
@@ -51,13 +52,16 @@ async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.E
     backoff = Backoff(stop, first=0.5, ceiling=server.backoff_ceiling / 1e6)
     feed.state(State.CONNECTING)
     holes = None if server.backfill is None else Holes(server.backfill)
+    told = EventFeed(feed) if server.events else None
     while True:
-        session = Session(server, feed, holes)
+        session = Session(server, feed, holes, told)
         try:
             await session.run()
         except (SessionEnded, UaError, OSError, TimeoutError, ValueError) as error:
             why = _explained(server, error)
             feed.disconnected(why)
+            if told is not None:
+                told.interrupted(why)
             feed.state(State.DOWN, why)
         if holes is not None:
             holes.interrupted()

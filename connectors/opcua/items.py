@@ -13,7 +13,7 @@ from asyncua.ua.object_ids import ObjectIds
 from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.lifecycle import Profile, profile_of
-from connectors.opcua.browse import find
+from connectors.opcua.browse import find, placed
 from connectors.opcua.config import Deadband, Node, OpcUaServer
 from connectors.opcua.limits import at_once
 from connectors.opcua.values import status_name
@@ -87,34 +87,32 @@ class Items:
 
     async def _create(self, client: Client, subscription: int, handles: list[int]) -> None:
         namespaces = await client.get_namespace_array()
-        placed: list[tuple[int, ua.NodeId]] = []
+        known: list[tuple[int, ua.NodeId]] = []
         for handle in handles:
             node = self.nodes[handle]
-            if node.namespace in namespaces:
-                index = namespaces.index(node.namespace)
-                placed.append((handle, ua.NodeId.from_string(f"ns={index};{node.identifier}")))
+            if (place := placed(namespaces, node.namespace, node.identifier)) is not None:
+                known.append((handle, place))
             else:
-                known = ", ".join(namespaces)
-                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {known}")
+                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {', '.join(namespaces)}")
         portion = await at_once(client, _LIMIT, _PORTION)
         unfiltered = []
-        for start in range(0, len(placed), portion):
-            unfiltered += await self._request(client, subscription, placed[start : start + portion], filtered=True)
+        for start in range(0, len(known), portion):
+            unfiltered += await self._request(client, subscription, known[start : start + portion], filtered=True)
         for start in range(0, len(unfiltered), portion):
             await self._request(client, subscription, unfiltered[start : start + portion], filtered=False)
 
     async def _request(
-        self, client: Client, subscription: int, placed: list[tuple[int, ua.NodeId]], *, filtered: bool
+        self, client: Client, subscription: int, known: list[tuple[int, ua.NodeId]], *, filtered: bool
     ) -> list[tuple[int, ua.NodeId]]:
         """Create items; those whose filter the server does not take are returned."""
         parameters = ua.CreateMonitoredItemsParameters(
             SubscriptionId=subscription,
             TimestampsToReturn=ua.TimestampsToReturn.Both,
-            ItemsToCreate=[_item(handle, self.nodes[handle], place, filtered=filtered) for handle, place in placed],
+            ItemsToCreate=[_item(handle, self.nodes[handle], place, filtered=filtered) for handle, place in known],
         )
         results = await client.uaclient.session.create_monitored_items(parameters)
         unfiltered = []
-        for (handle, place), result in zip(placed, results, strict=True):
+        for (handle, place), result in zip(known, results, strict=True):
             node, status = self.nodes[handle], status_name(result.StatusCode.value)
             if result.StatusCode.is_good():
                 self.refused.pop(handle, None)

@@ -22,6 +22,8 @@ from connectors.device import DeviceFeed
 from connectors.metrics import State
 from connectors.opcua.certificates import Certificates
 from connectors.opcua.config import Node, OpcUaServer
+from connectors.opcua.event_feed import EventFeed
+from connectors.opcua.event_items import EventItems
 from connectors.opcua.history import Backfill
 from connectors.opcua.holes import Holes
 from connectors.opcua.items import Items
@@ -42,7 +44,9 @@ class SessionEnded(Exception):
 class Session:
     """A session lives from connecting until it ends; then a new one is made. ``live`` tells that it once delivered."""
 
-    def __init__(self, server: OpcUaServer, feed: DeviceFeed, holes: Holes | None = None) -> None:
+    def __init__(
+        self, server: OpcUaServer, feed: DeviceFeed, holes: Holes | None = None, told: EventFeed | None = None
+    ) -> None:
         self.live = False
         self._server = server
         self._feed = feed
@@ -53,6 +57,7 @@ class Session:
         self._subscription = 0
         self._next_message = 1
         self._items = Items(server, feed)
+        self._events = None if told is None else EventItems(server, feed, told)
         self._holes = holes
         self._filling: asyncio.Task[None] | None = None
 
@@ -100,6 +105,8 @@ class Session:
             if node.silence is not None:
                 self._feed.watch(node.point, node.silence)
         await self._items.create(client, self._subscription)
+        if self._events is not None:
+            await self._events.create(client, self._subscription)
         if self.live:  # the first data came before the last of the nodes was refused
             self._show_state()
 
@@ -119,12 +126,16 @@ class Session:
                 raise SessionEnded(f"{self._server.url} has not published for {quiet:.1f} s, not even a keep-alive")
             if loop.time() >= retry_at:
                 retry_at = loop.time() + self._server.backoff_ceiling / 1e6
-                if self._items.refused:
+                if self._refused():
                     await self._items.retry(client, self._subscription)
+                    if self._events is not None:
+                        await self._events.retry()
                     self._show_state()
             if loop.time() >= browse_at:
                 browse_at = loop.time() + self._server.rebrowse / 1e6
                 await self._items.browse(client, self._subscription)
+            if self._events is not None:
+                await self._events.look_after()
             self._fill(client)
 
     def _fill(self, client: Client) -> None:
@@ -154,11 +165,11 @@ class Session:
             self._delivered()
             return
         if any(isinstance(part, ua.StatusChangeNotification) for part in message.NotificationData):
-            self._take(message.NotificationData)
+            await self._take(message.NotificationData)
             return
         await self._check_sequence(message.SequenceNumber)
         self._next_message = 1 if message.SequenceNumber == _LAST_SEQUENCE else message.SequenceNumber + 1
-        self._take(message.NotificationData)
+        await self._take(message.NotificationData)
         self._delivered()
 
     async def _check_sequence(self, number: int) -> None:
@@ -172,7 +183,7 @@ class Session:
                 with suppress(UaError, OSError, TimeoutError):
                     again = await self._client.uaclient.session.republish(self._subscription, wanted)
                     if again.SequenceNumber == wanted and again.NotificationData:
-                        self._take(again.NotificationData)
+                        await self._take(again.NotificationData)
                         first = wanted + 1
                         continue
                 break
@@ -183,12 +194,14 @@ class Session:
             # Which nodes they spoke of is not known: a new subscription begins with the current value of each.
             self._end(detail)
 
-    def _take(self, parts: Iterable[object]) -> None:
+    async def _take(self, parts: Iterable[object]) -> None:
         for part in parts:
             if isinstance(part, ua.DataChangeNotification):
                 for item in part.MonitoredItems:
                     if (node := self._items.nodes.get(item.ClientHandle)) is not None:
                         self._sample(node, item.Value)
+            elif isinstance(part, ua.EventNotificationList) and self._events is not None:
+                await self._events.take(part.Events or ())
             elif isinstance(part, ua.StatusChangeNotification):
                 self._end(f"the server ended the subscription: {status_name(part.Status.value)}")
 
@@ -226,10 +239,14 @@ class Session:
             self._show_state()
 
     def _show_state(self) -> None:
-        if self._items.refused:
-            self._feed.state(State.DEGRADED, next(iter(self._items.refused.values())))
+        if refused := self._refused():
+            self._feed.state(State.DEGRADED, refused[0])
         else:
             self._feed.state(State.LIVE)
+
+    def _refused(self) -> list[str]:
+        """Why the server does not let us watch something, of each that it refused."""
+        return [*self._items.refused.values(), *(self._events.refused.values() if self._events is not None else ())]
 
     async def _connection_lost(self, error: Exception) -> None:
         self._end(f"the connection to {self._server.url} is lost: {str(error) or type(error).__name__}")

@@ -45,6 +45,16 @@ def status_name(code: int) -> str:
     return f"{name} ({code:#010x})" if text.startswith("Unknown") else str(name)
 
 
+def standard(number: int) -> ua.NodeId:
+    """The node of this number in namespace 0."""
+    return ua.NodeId.from_string(f"i={number}")
+
+
+def quality_of(code: int) -> Quality:
+    """The class of a status code."""
+    return {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
+
+
 def sampled(
     data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000_000, select: str | None = None
 ) -> Sampled:
@@ -57,7 +67,7 @@ def sampled(
     for a time outside the years 2000 to 2099.
     """
     code = int(data.StatusCode.value) if data.StatusCode is not None else 0
-    quality = {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
+    quality = quality_of(code)
     described = code & _INFO_TYPE == _DATA_VALUE
     value, problem = _number(data.Value, select)
     # That a bad status comes without a value needs no further word.
@@ -127,9 +137,12 @@ def _selected(raw: object, select: str) -> object:
 def source_time(data: ua.DataValue) -> int | None:
     """The source's time, else the server's, in microseconds; None when there is neither. Raises UnusableTime."""
     stamp: datetime | None = data.SourceTimestamp or data.ServerTimestamp
-    if stamp is None:
-        return None
+    return None if stamp is None else micros_of(stamp)
+
+
+def micros_of(stamp: datetime) -> int:
+    """Microseconds since 1970; without a zone it is UTC. Raises UnusableTime outside the years 2000 to 2099."""
     micros = ((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
     if not EARLIEST_TIME <= micros < LATEST_TIME:
-        raise UnusableTime(f"the time of the sample is {stamp.isoformat()}; usable are the years 2000 to 2099")
+        raise UnusableTime(f"its time is {stamp.isoformat()}; usable are the years 2000 to 2099")
     return micros

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +19,9 @@ import pytest
 from connectors import clock
 from connectors.connector import Connector
 from connectors.publisher import Publisher
-from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
+from schemas.events import Event
 from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
 from schemas.topics import Topic
@@ -33,17 +33,14 @@ Running = Callable[..., AbstractContextManager[None]]
 Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 
 
-_READ: tuple[topics.Topic[Any], ...] = (topics.telemetry, topics.gaps, topics.dead_letters, topics.devices)
-
-
 class Tape:
     """Reads what reaches Kafka, and waits for what a test expects."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._decode = {cluster.named(t.name): t.decode for t in _READ}
+    def __init__(self, cluster: Cluster, read: Iterable[Topic[Any]]) -> None:
+        self._decode = {cluster.named(t.name): t.decode for t in read}
         self._consumer = cluster.reader("tape")
         self._consumer.subscribe(list(self._decode))
-        self.records: list[Telemetry | Gap | DeadLetter] = []
+        self.records: list[Telemetry | Event | Gap | DeadLetter] = []
         self.ids: list[str] = []
         self.devices: list[Device] = []
 
@@ -68,6 +65,9 @@ class Tape:
             r for r in self.records if isinstance(r, Gap) and reason in (None, r.reason) and device in (None, r.key)
         ]
 
+    def events(self) -> list[Event]:
+        return [r for r in self.records if isinstance(r, Event)]
+
     def letters(self) -> list[DeadLetter]:
         return [r for r in self.records if isinstance(r, DeadLetter)]
 
@@ -87,8 +87,8 @@ def wanted() -> tuple[Topic, ...]:
 
 
 @pytest.fixture
-def tape(cluster: Cluster) -> Iterator[Tape]:
-    tape = Tape(cluster)
+def tape(cluster: Cluster, wanted: Iterable[Topic[Any]]) -> Iterator[Tape]:
+    tape = Tape(cluster, wanted)
     yield tape
     tape.close()
 

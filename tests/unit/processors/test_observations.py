@@ -75,6 +75,12 @@ def test_gap_when_open_takes_the_value_away(field, make, point):
     assert field.open(lost[0].origin, topics.gaps).gap_id == "g-5"
 
 
+@pytest.mark.parametrize("feed", [Feed.FILLS, Feed.EVENTS])
+def test_gap_when_of_a_feed_that_no_rule_reads_takes_no_value_away(field, make, feed):
+    field.send(make.sample(31.0, at=1), make.gap("wind-1", at=5, feed=feed))
+    assert [one.value for one in seen(field)] == [31.0]
+
+
 def test_gap_when_closed_or_older_than_the_data_says_nothing(field, make):
     field.send(make.sample(31.0, at=5), make.sample(31.0, at=5, point="forecast_mw"))
     field.send(make.gap("wind-1", at=4, feed=Feed.TELEMETRY), make.gap("wind-1", at=9, feed=Feed.TELEMETRY, open=False))

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from schemas.topics import Topic
+from streams.pipeline import CONNECTORS
 from tests.integration.connectors.opcua.plant import Plant, unused_port
+
+
+@pytest.fixture
+def wanted() -> tuple[Topic, ...]:
+    return CONNECTORS["opcua"]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,16 @@ def unused_port() -> int:
 class Plant:
     """A server in a thread of its own, with Double nodes ``s=NAME`` in the namespace URI."""
 
-    def __init__(self, port: int, *names: str, before: tuple[str, ...] = (), secure: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        port: int,
+        *names: str,
+        before: tuple[str, ...] = (),
+        secure: dict[str, Any] | None = None,
+        conditions: bool = True,
+    ) -> None:
         self.url = f"opc.tcp://127.0.0.1:{port}/plant"
-        self._names, self._before, self._secure = names, before, secure
+        self._names, self._before, self._secure, self._conditions = names, before, secure, conditions
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -68,6 +76,7 @@ class Plant:
 
     async def _start(self) -> None:
         self.server = Server(user_manager=self._secure["users"] if self._secure else None)
+        self.server.iserver.bind_condition_methods = self._conditions
         await self.server.init()
         self.server.set_endpoint(self.url)
         self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
@@ -174,6 +183,55 @@ class Plant:
             subscription.pub_result_callback = swallow
 
         self._do(arm())
+
+    def fire(
+        self, message: str, kind: int = ua.ObjectIds.BaseEventType, *, moment: datetime = MOMENT, **says: Any
+    ) -> str:
+        """An event of the Server object; its id."""
+
+        async def act() -> str:
+            events = await self.server.get_event_generator(kind)
+            for name, value in says.items():
+                setattr(events.event, name, value)
+            await events.trigger(moment, message)
+            return str(events.event.EventId.Value.hex())
+
+        return str(self._do(act()))
+
+    def alarm(self, name: str) -> Callable[..., str]:
+        """A condition of the Server object: called with what changes, it tells its state; the id of that event."""
+
+        async def make() -> Any:
+            events = await self.server.get_event_generator(ua.ObjectIds.AlarmConditionType)
+            events.event.NodeId = ua.NodeId(name, self.index)
+            events.event.ConditionName = name
+            return events
+
+        events = self._do(make())
+
+        def change(message: str, *, moment: datetime = MOMENT, **states: bool) -> str:
+            async def act() -> str:
+                for state, value in states.items():
+                    setattr(events.event, state if state == "Retain" else f"{state}State/Id", value)
+                await events.trigger(moment, message)
+                return str(events.event.EventId.Value.hex())
+
+            return str(self._do(act()))
+
+        return change
+
+    def overflow(self) -> None:
+        """Say that the event queue has overflowed, which asyncua's server never says."""
+        self.fire("overflow", ua.ObjectIds.EventQueueOverflowEventType)
+
+    def cut_connections(self) -> None:
+        """Cut every connection."""
+
+        async def act() -> None:
+            for client in list(self.server.bserver.clients):
+                client.transport.abort()
+
+        self._do(act())
 
     def freeze(self) -> None:
         """The subscription stays and never publishes again, while everything else answers."""
