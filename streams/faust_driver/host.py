@@ -1,23 +1,24 @@
 """One processor in one Faust application: agent, ``take``, ``on_batch``.
 
 Faust brings the group, the co-partitioning, the state's changelog and its recovery; the task is the native engine's
-own. The order of writing is what makes it at least once: outputs, then state, each acknowledged by Kafka, then the
-events are acknowledged to Faust, which commits their offsets some time later.
+own. At least once is made of two things. The order of writing: outputs, then state, each acknowledged by Kafka, then
+the events are acknowledged to Faust, which commits their offsets some time later. And a count of the offsets: Faust
+may commit past a record that it has not handed on, so what is missing is read from Kafka before anything behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterator, Sequence, Set
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import faust
 import structlog
 from faust.types import TP
+from yarl import URL
 
 from streams.engine.cluster import Cluster
 from streams.engine.memory import MemoryMessage
@@ -25,9 +26,11 @@ from streams.engine.partitions import partition_of
 from streams.engine.ports import Output, TopicPort, Vocabulary
 from streams.engine.task import Task
 from streams.engine.worker import Options
-from streams.faust_driver.broadcast import waiting
+from streams.faust_driver.consumer import SeekFirst, Transport
+from streams.faust_driver.log import Log
 
 log = structlog.get_logger(__name__)
+R = TypeVar("R")
 _TAKEN = 0.05
 """Seconds that a batch is gathered: Faust hands a batch over when it is full or after this time, never before."""
 _TICK = 0.1
@@ -55,15 +58,18 @@ class Host:
         self._topics: dict[str, TopicPort] = {cluster.named(topic.name): topic for topic in processor.reads}
         self._lead = cluster.named(processor.reads[0].name)
         self._tasks: dict[int, Task] = {}
+        self._due: dict[TP, int] = {}
+        """The offset that each input of the tasks goes on with."""
         self._heard: dict[TP, float] = {}
-        self._recovered = False
         self._lock = asyncio.Lock()
+        self._log = Log(cluster, self.name)
 
     def build(self, folder: Path) -> faust.App:
         """The application; ``folder`` is where Faust wants one. Call it in the event loop that will run it."""
+        brokers = [f"kafka://{address}" for address in self._cluster.bootstrap.split(",")]
         self.app = app = faust.App(
             self._cluster.named(self.name),
-            broker=";".join(f"kafka://{address}" for address in self._cluster.bootstrap.split(",")),
+            broker=";".join(brokers),
             store="memory://",
             key_serializer="raw",
             value_serializer="raw",
@@ -81,69 +87,104 @@ class Host:
             stream_ack_exceptions=False,
             stream_ack_cancelled_tasks=False,
         )
-        self._table = app.Table(
-            "state", partitions=self._partitions, on_recover=self._on_recover, key_type=bytes, value_type=bytes
-        )
-        app.on_partitions_revoked.connect(self._on_change, weak=False)
-        app.on_partitions_assigned.connect(self._on_change, weak=False)
+        app.transport = Transport([URL(broker) for broker in brokers], app)
+        self._table = app.Table("state", partitions=self._partitions, key_type=bytes, value_type=bytes)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         app.agent(app.topic(*self._topics, key_type=bytes, value_type=bytes), name=self.name)(self._consume)
         app.timer(_TICK)(self._tick)
         return app
+
+    @property
+    def _consumer(self) -> SeekFirst:
+        return cast(SeekFirst, self.app.consumer)
 
     # --- input -------------------------------------------------------------------------------------------------
 
     async def _consume(self, stream: Any) -> None:
         # noack: take() and take_events() acknowledge even what the loop's body has failed on.
         async for events in stream.noack_take(self._options.batch, within=_TAKEN):
-            await self._guarded(self._process(events))
-            for event in events:
+            for event in await self._guarded(self._process(events)):
                 await stream.ack(event)
 
     async def _tick(self) -> None:
-        if self._recovered:
-            await self._guarded(self._look_at_clocks())
+        await self._guarded(self._look_at_clocks())
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, work: Awaitable[R]) -> R:
         """One thing at a time; whatever fails ends the application, or Faust would go on without it."""
         try:
             async with self._lock:
-                await work
+                return await work
         except Exception as error:
             await self.app.crash(error)
             raise
 
-    async def _process(self, events: Iterable[Any]) -> None:
-        for (name, partition), run in groupby((event.message for event in events), lambda m: (m.topic, m.partition)):
-            task = await self._task(partition)
-            topic = self._topics[name]
-            expected = task.offsets.get(topic.name, 0)
-            batch = [
-                MemoryMessage(m.key, m.value, m.offset, round(m.timestamp * 1000) * 1000)
-                for m in run
-                if m.offset >= expected
-            ]
-            if batch:
-                task.feed(topic, batch)
-            self._heard[TP(name, partition)] = time.monotonic()
+    async def _process(self, events: Sequence[Any]) -> Sequence[Any]:
+        """Decide ``events``; those of partitions that are gone are left to whoever has them. Returns the decided."""
+        owned = self._consumer.assignment() if self._consumer.flowing else ()
+        mine = [event for event in events if event.message.tp in owned]
+        for place, run in groupby((event.message for event in mine), lambda message: message.tp):
+            task = await self._task(place.partition)
+            found = [MemoryMessage(m.key, m.value, m.offset, round(m.timestamp * 1000) * 1000) for m in run]
+            if batch := await self._unbroken(place, found):
+                task.feed(self._topics[place.topic], batch)
+            self._heard[place] = time.monotonic()
         await self._write()
+        return mine
+
+    async def _unbroken(self, place: TP, found: list[MemoryMessage]) -> list[MemoryMessage]:
+        """What is due of ``found``, and what Faust has left out of it.
+
+        Numbers may be missing for good: those of transactions' ends, and of what compaction took.
+        """
+        due, end = self._due[place], max(message.offset() for message in found) + 1
+        fresh = [message for message in found if message.offset() >= due]
+        if [message.offset() for message in fresh] == list(range(due, end)):
+            self._due[place] = max(due, end)
+            return fresh
+        return await self._read(place, end, {message.offset() for message in fresh})
+
+    async def _read(self, place: TP, end: int, known: Set[int] = frozenset()) -> list[MemoryMessage]:
+        """What is in the log from what is due up to ``end``; ``known``: the offsets of it that Faust has handed on."""
+        due = self._due[place]
+        if end <= due:
+            return []
+        topic = self._topics[place.topic].name
+        records = await asyncio.to_thread(self._log.between, topic, place.partition, due, end)
+        left_out = [record.offset() for record in records if record.offset() not in known]
+        if left_out:
+            at = f"{place.topic}[{place.partition}]"
+            log.warning("Faust has not handed on all records; they were read from Kafka", at=at, offsets=left_out[:100])
+            for offset in left_out:
+                await self._consumer.decided(place, offset)
+        self._due[place] = end
+        return records
 
     async def _look_at_clocks(self) -> None:
         """Fire what is due by the wall clock, and tell which inputs have fallen silent."""
+        if not self._consumer.flowing:
+            return
         now = time.time_ns() // 1000
-        for place in [tp for tp in self.app.consumer.assignment() if tp.topic == self._lead]:
-            task = await self._task(place.partition)
+        for lead in [tp for tp in self._consumer.assignment() if tp.topic == self._lead]:
+            task = await self._task(lead.partition)
             task.tick(now)
             for name, topic in self._topics.items():
-                if await self._silent(TP(name, place.partition)):
-                    task.idle(topic, now)
+                place = TP(name, lead.partition)
+                if (end := await self._silent(place)) is None:
+                    continue
+                if batch := await self._read(place, end):
+                    task.feed(topic, batch)
+                task.idle(topic, now)
         await self._write()
 
-    async def _silent(self, place: TP) -> bool:
+    async def _silent(self, place: TP) -> int | None:
+        """Where the log ends, when all of it was fetched and nothing has been handed on for a while."""
         since = self._heard.setdefault(place, time.monotonic())
         if time.monotonic() - since < self._options.idle_after:
-            return False
-        position = await self.app.consumer.position(place)
-        return position is not None and position >= (self.app.consumer.highwater(place) or 0)
+            return None
+        position: int | None = await self._consumer.position(place)
+        if position is None or position < (self._consumer.highwater(place) or 0):
+            return None
+        return position
 
     # --- output ------------------------------------------------------------------------------------------------
 
@@ -157,7 +198,7 @@ class Host:
         for task in tasks:
             task.committed()
 
-    async def _send(self, outputs: Iterable[Output]) -> None:
+    async def _send(self, outputs: Iterator[Output]) -> None:
         producer = self.app.producer
         sent = []
         for output in outputs:
@@ -177,14 +218,12 @@ class Host:
 
     # --- tasks come and go -------------------------------------------------------------------------------------
 
-    async def _on_change(self, *_: Any, **__: Any) -> None:
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        """Before every rebalance: all partitions are given back."""
         async with self._lock:
-            self._recovered = False
             self._tasks.clear()
+            self._due.clear()
             self._heard.clear()
-
-    async def _on_recover(self, *_: Any) -> None:
-        self._recovered = True
 
     async def _task(self, partition: int) -> Task:
         """The task of a partition: with its state, and with all that is broadcast already known to it."""
@@ -196,12 +235,18 @@ class Host:
             if key.startswith(prefix):
                 task.restore(key[len(prefix) :], value)
         task.restored()
-        group, wanted = self._cluster.named(self.name), [t for t in self._topics.values() if t.broadcast]
-        batches = await asyncio.to_thread(waiting, self._cluster, group, wanted, partition)
-        runs: dict[TopicPort, list[MemoryMessage]] = defaultdict(list, batches)
-        for topic, messages in runs.items():
-            if messages:
-                task.feed(topic, messages)
+        due = await asyncio.to_thread(self._log.offsets, [t.name for t in self._topics.values()], partition)
+        for name, topic in self._topics.items():
+            if topic.broadcast and (
+                batch := await asyncio.to_thread(self._log.waiting, topic.name, partition, due[topic.name])
+            ):
+                task.feed(topic, batch)
+                due[topic.name] = batch[-1].offset() + 1
+            self._due[TP(name, partition)] = due[topic.name]
         self._tasks[partition] = task
         log.info("task running", application=self.name, partition=partition, keys=task.keys)
         return task
+
+    def close(self) -> None:
+        """Leave Kafka, after the application has."""
+        self._log.close()

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from schemas import topics
 from schemas.base import Side
 from schemas.control import KillSwitch
@@ -84,10 +82,7 @@ def test_driver_when_fed_counts_each_record_once_in_the_order_of_its_key(driver)
     assert ticks == {name: [START + n * 1000 for n in range(20)] for name in NAMES}
 
 
-def test_driver_when_started_again_goes_on_with_its_state(driver, request):
-    if request.node.callspec.params["driver"] == "faust":
-        lost = "on Faust a record that came between two runs was passed over once in three runs; see docs/faust.md"
-        request.applymarker(pytest.mark.xfail(reason=lost, strict=False))
+def test_driver_when_started_again_goes_on_with_its_state(driver):
     for name in NAMES:
         driver.put(topics.ticks, name, tick(name))
         driver.put(topics.control, "all", switch(5))
