@@ -29,6 +29,7 @@ from schemas.rejections import Rejection
 from schemas.rules import Rule
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
+from schemas.writes import Write
 
 R = TypeVar("R", bound=Record)
 HOURS = 3_600_000
@@ -79,6 +80,7 @@ observations = Topic("observations", Observation, "rule|operand", 7 * DAYS)
 instruments = Topic("instruments", Instrument, "instrument", 7 * DAYS, compacted=True, broadcast=True)
 limits = Topic("limits", Limit, "limit", 3650 * DAYS, compacted=True, broadcast=True)
 rules = Topic("rules", Rule, "rule", 3650 * DAYS, compacted=True, broadcast=True)
+writes = Topic("writes", Write, "device", 3650 * DAYS)
 control = Topic("control", KillSwitch, "scope", 3650 * DAYS, compacted=True, broadcast=True)
 alerts = Topic("alerts", Alert, "book or rule", 3650 * DAYS, urgent=True)
 intents = Topic("intents", Intent, "instrument", 3650 * DAYS, urgent=True)
@@ -103,6 +105,7 @@ ALL: tuple[Topic[Any], ...] = (
     limits,
     rules,
     control,
+    writes,
     alerts,
     intents,
     priced_intents,

@@ -31,6 +31,8 @@ run_app = typer.Typer(no_args_is_help=True, help="Run one kind of process in the
 app.add_typer(run_app, name="run")
 connect_app = typer.Typer(no_args_is_help=True, help="Try connectors out on the real devices, without Kafka.")
 app.add_typer(connect_app, name="connect")
+modbus_app = typer.Typer(no_args_is_help=True, help="Write to Modbus devices; connectors never do.")
+app.add_typer(modbus_app, name="modbus")
 
 ALL_OF_THEM = "all that are wired"
 Kafka = Annotated[str | None, typer.Option("--kafka", help="host:port of Kafka; instead of GRIDTAPE_KAFKA.")]
@@ -148,6 +150,29 @@ def connect_replay(
     only_words()
     with interruptible() as stop:
         raise typer.Exit(not connect.replay(file, stop, connect.wide(), paced=paced))
+
+
+@modbus_app.command("write", context_settings={"ignore_unknown_options": True})  # a value may begin with a minus
+def modbus_write(
+    file: Connectors,
+    device: Annotated[str, typer.Argument(help="Its name in the file.")],
+    point: Annotated[str, typer.Argument(help="A point that the file says is writable.")],
+    value: Annotated[str, typer.Argument(help="In the point's unit; 1 or 0 for a switch.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the record on the topic writes.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what it would change.")] = False,
+    kafka: Kafka = None,
+) -> None:
+    """Set one point of a device, and look whether it holds. Without --yes it says what that means.
+
+    Every attempt is recorded in Kafka before anything is sent. Exit status 1 unless the device holds the value.
+    """
+    from streams.commands import write as command
+    from streams.commands.connect import wide
+    from streams.commands.process import only_words
+
+    only_words()
+    record = command.in_kafka(_settings(kafka=kafka)) if yes else None
+    raise typer.Exit(not command.write(file, device, point, value, reason, record, wide()))
 
 
 @app.command()

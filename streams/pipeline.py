@@ -50,8 +50,8 @@ SINKS: dict[str, tuple[Topics, Topics]] = {
 }
 """What leaves: sink, the topics it reads and those it writes."""
 
-OPERATOR: Topics = (t.instruments, t.limits, t.rules, t.control, t.fills)
-"""What people publish: `gridtape publish`, `gridtape kill-switch`; fills from other systems."""
+OPERATOR: Topics = (t.instruments, t.limits, t.rules, t.control, t.fills, t.writes)
+"""What people publish (`gridtape publish`, `kill-switch`, `modbus write`), and fills from other systems."""
 
 
 def layout(partitions: int) -> list[TopicSpec]:

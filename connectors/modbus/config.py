@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.fields import Host, Identified, Name, Port, Section, Tls, refuse_plaintext, seconds
 from connectors.modbus.line import Framing, Serial
-from connectors.modbus.registers import Address, Kind, Register
+from connectors.modbus.registers import Address, Kind, Register, Writable
 
 TLS_PORT = 802
 """Registered for Modbus/TCP Security."""
@@ -21,13 +21,15 @@ class SunSpec(Section):
 
     ``bases``: the holding registers at which its map may begin, in the order in which they are tried. ``points``: shell
     patterns of the points that are wanted, as in ``inverter*.W``. ``settings``: also what never changes (ratings)
-    and what can be set. ``silence``: as of a register.
+    and what can be set. ``silence``: as of a register. ``writable``: by name, as of a register; no other point of the
+    map can be written.
     """
 
     bases: Annotated[list[Address], Field(min_length=1)] = Field([40_000, 0, 50_000])
     points: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(["*"])
     settings: bool = False
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
+    writable: dict[Name, Writable] = Field(default_factory=dict)
 
 
 class Forbidden(Section):
@@ -100,6 +102,11 @@ class ModbusDevice(Identified):
         least = self.serial.silence if self.serial is not None and self.framing is Framing.RTU else 0
         return max(self.pause, least) / 1e6
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether any of its points may be written."""
+        return any(each.writable for each in self.registers) or bool(self.sunspec and self.sunspec.writable)
+
     @model_validator(mode="before")
     @classmethod
     def _port_of_tls(cls, data: Any) -> Any:
@@ -112,6 +119,8 @@ class ModbusDevice(Identified):
         problems = list(self._unreachable())
         if self.framing is not Framing.TCP and self.unit_id > 247:
             problems.append(f"unit_id: {self.unit_id} is reserved on a serial line; expected 0 to 247")
+        if self.framing is not Framing.TCP and self.unit_id == 0 and self.is_writable:
+            problems.append("unit_id: 0 on a serial line is every device there; nothing is written to all at once")
         if not self.registers and self.sunspec is None:
             problems.append(
                 "registers: there is none; describe at least one, or set sunspec = true if the device has it"

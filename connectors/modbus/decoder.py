@@ -21,7 +21,7 @@ LARGEST = 1e18
 LARGEST_EXPONENT = 10
 """Of a scale factor."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")  # no more: 1e999999999 is one, too
-_FLOATS = {Type.FLOAT16: ">e", Type.FLOAT32: ">f", Type.FLOAT64: ">d"}
+FLOATS = {Type.FLOAT16: ">e", Type.FLOAT32: ">f", Type.FLOAT64: ">d"}
 
 
 class Reading(NamedTuple):
@@ -105,7 +105,7 @@ def _scaled_integer(register: Register, pattern: int, power: int) -> Reading:
 
 
 def _scaled_float(register: Register, pattern: int, power: int) -> Reading:
-    layout = _FLOATS[register.type]
+    layout = FLOATS[register.type]
     (number,) = struct.unpack(layout, pattern.to_bytes(struct.calcsize(layout), "big"))
     if not math.isfinite(number):
         return bad(f"the register holds {number}")

@@ -20,7 +20,8 @@ MOST = 253
 _HEADER = struct.Struct(">HHHB")
 _ASCII_MOST = 1 + 2 * (MOST + 2) + 2
 _LENGTH_FOLLOWS = (1, 2, 3, 4)
-_ECHOES = (5, 6, 15, 16)
+_ECHOES = {5: 8, 6: 8, 15: 8, 16: 8, 22: 10}
+"""Size of the whole frame by function."""
 
 
 class Frame(NamedTuple):
@@ -101,7 +102,7 @@ class _Rtu:
         if function & 0x80:
             return 5
         if function in _ECHOES:
-            return 8
+            return _ECHOES[function]
         if function not in _LENGTH_FOLLOWS:
             raise Garbled(f"function {function}, which nobody asks for")
         return 5 + self._rest[2] if len(self._rest) > 2 else None

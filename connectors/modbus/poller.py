@@ -23,7 +23,7 @@ from connectors.metrics import State
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.connection import Connection, Lost, Unreachable
 from connectors.modbus.decoder import Reading, bad, decode, exponent
-from connectors.modbus.messages import Refused
+from connectors.modbus.messages import Refused, wire
 from connectors.modbus.plan import Request, plan
 from connectors.modbus.profile import profile
 from connectors.modbus.registers import Register, ScaleFactor
@@ -228,10 +228,5 @@ class Poller:
             reason=reading.reason,
             event_time=taken,
             receive_time=taken,
-            raw=partial(_raw, words),
+            raw=partial(wire, words),
         )
-
-
-def _raw(words: Sequence[int]) -> bytes:
-    """As on the wire: two bytes per register; a bit of a bit table as one byte."""
-    return b"".join(bytes([word]) if isinstance(word, bool) else word.to_bytes(2, "big") for word in words)

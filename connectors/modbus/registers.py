@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.checks import Measured
-from connectors.fields import Name, Number, seconds
+from connectors.fields import Name, Number, Section, seconds
 
 ADDRESSES = 65_536
 """Addresses 0 to 65535 in each of the four tables."""
@@ -121,6 +122,30 @@ def _several(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+class Writable(Section):
+    """A point that ``gridtape modbus write`` may write: ``minimum`` to ``maximum``, both allowed, in its ``unit``.
+
+    ``multiple``: with the function for several registers or coils even for one, for devices that know no other.
+    """
+
+    minimum: Number
+    maximum: Number
+    multiple: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} must not be above maximum {self.maximum:g}")
+        return self
+
+    def allows(self, value: Decimal) -> bool:
+        """Whether ``value`` lies within, compared exactly."""
+        return Decimal(repr(self.minimum)) <= value <= Decimal(repr(self.maximum))
+
+    def __str__(self) -> str:
+        return f"{self.minimum:.15g} to {self.maximum:.15g}"
+
+
 class Register(Measured):
     """One point of the device and where it stands.
 
@@ -132,7 +157,7 @@ class Register(Measured):
     with ``byte_order = "little"``. ``no_value`` is the raw pattern, as an unsigned number, with which the device says
     that it has none (0x8000, 0xFFFF), or several. A string takes ``length`` registers; ``labels`` are the numbers that
     its words stand for, as in ``{ RUN = 1, STOP = 0 }``. ``silence``: seconds without a value after which a gap is
-    recorded.
+    recorded. Without ``writable`` nothing is ever written.
     """
 
     point: Name
@@ -150,6 +175,7 @@ class Register(Measured):
     scale_factor: Address | None = None
     no_value: Annotated[tuple[Pattern, ...], BeforeValidator(_several), Field(max_length=16)] = ()
     silence: Annotated[int, seconds(least=0.1)] = 30_000_000
+    writable: Writable | None = None
 
     @property
     def size(self) -> int:
@@ -165,6 +191,11 @@ class Register(Measured):
     def factor(self) -> ScaleFactor | None:
         """The register that holds its power of ten, if there is one."""
         return None if self.scale_factor is None else ScaleFactor(self.kind, self.scale_factor)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the value is only some of the bits of its registers."""
+        return not self.kind.is_bit and (self.bit is not None or self.type.bits < 16)
 
     @cached_property
     def exact(self) -> tuple[Fraction, Fraction]:
@@ -191,6 +222,7 @@ class Register(Measured):
         elif self.bit is not None and (self.width is None or self.type not in _FIELDS):
             problems.append(f'bit needs type = "bool", or width and an unsigned integer, not "{self.type}"')
         problems += self._misshapen()
+        problems += self._unwritable()
         if self.scale == 0:
             problems.append("scale 0 would turn every value into the offset; expected another number")
         if self.end > ADDRESSES:
@@ -216,3 +248,14 @@ class Register(Measured):
             yield 'labels belong to type = "string"'
         if self.type is Type.STRING and (self.no_value or self.scale_factor is not None):
             yield "a string has neither no_value nor scale_factor"
+
+    def _unwritable(self) -> Iterator[str]:
+        """Why what is said to be writable cannot be."""
+        if self.writable is None:
+            return
+        if self.kind not in (Kind.COIL, Kind.HOLDING):
+            yield f"writable: a {self.kind} can only be read; coils and holding registers can be written"
+        if self.type is Type.STRING:
+            yield "writable: a string can only be read"
+        if self.is_partial and self.size > 1:
+            yield f"writable: bits of a value of {self.size} registers cannot be written alone; name the one register"

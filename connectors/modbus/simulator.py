@@ -1,8 +1,9 @@
 """A gas plant, ``gas-1``, behind a real Modbus TCP server, for the demo and for trying things out. Not a real plant.
 
-Its values are a pure function of the seed and of the seconds since its start. Register map (unit 1), as in
-``example.toml``: input registers 0 output_mw float32; 2 available_mw float32, low word first; 4 fuel_flow uint16 in
-0.01 kg/s; 5 exhaust_temp int16 in 0.1 Cel; coil 0 running.
+Its values are a pure function of the seed, of the seconds since its start, and of the set point: its output stays
+below what holding register 0 says. Register map (unit 1), as in ``example.toml``: input registers 0 output_mw float32;
+2 available_mw float32, low word first; 4 fuel_flow uint16 in 0.01 kg/s; 5 exhaust_temp int16 in 0.1 Cel; holding
+registers 0 setpoint_mw float32; coil 0 running.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Plant:
     dip_every: float | None = None
     dip_for: float = 20.0
 
-    def registers(self, elapsed: float) -> list[int]:
-        """The six input registers, ``elapsed`` seconds after the start."""
+    def registers(self, elapsed: float, setpoint: float = CAPACITY) -> list[int]:
+        """The six input registers, ``elapsed`` seconds after the start, with a set point in MW."""
         available = CAPACITY * (0.95 + 0.03 * math.sin(elapsed / 97 + self.seed))
-        output = available * self._load(elapsed)
+        output = min(available * self._load(elapsed), max(setpoint, 0.0))
         fuel = output * 0.0525
         exhaust = 520 + 90 * output / CAPACITY
-        high, low = struct.unpack(">HH", struct.pack(">f", available))
-        return [*struct.unpack(">HH", struct.pack(">f", output)), low, high, round(fuel * 100), round(exhaust * 10)]
+        high, low = _words(available)
+        return [*_words(output), low, high, round(fuel * 100), round(exhaust * 10)]
 
     def _load(self, elapsed: float) -> float:
         step = int(elapsed / _STEP)
@@ -47,6 +48,11 @@ class Plant:
         if self.dip_every and elapsed >= self.dip_every and elapsed % self.dip_every < self.dip_for:
             load *= 0.52
         return min(load, 1.0)
+
+
+def _words(value: float) -> list[int]:
+    """A float32 in two registers."""
+    return list(struct.unpack(">HH", struct.pack(">f", value)))
 
 
 def simulate(
@@ -65,17 +71,21 @@ def simulate(
 async def _serve(host: str, port: int, stop: threading.Event, plant: Plant) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
+    held = _words(CAPACITY)
 
     async def refresh(
         function: int,
         _start: int,
-        _address: int,
-        _count: int,
+        address: int,
+        count: int,
         registers: list[int],
-        _set: list[int] | list[bool] | None,
+        stored: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         if function == 4:
-            registers[:6] = plant.registers(loop.time() - start)
+            (setpoint,) = struct.unpack(">f", struct.pack(">HH", *held))
+            registers[:6] = plant.registers(loop.time() - start, setpoint)
+        elif function in (6, 16) and stored:
+            held[address : address + count] = stored
         return None
 
     unused = [SimData(0, datatype=DataType.BITS, values=[False] * 16)]
@@ -84,7 +94,7 @@ async def _serve(host: str, port: int, stop: threading.Event, plant: Plant) -> N
         simdata=(
             [SimData(0, datatype=DataType.BITS, values=[True] + [False] * 15)],
             unused,
-            [SimData(0, datatype=DataType.REGISTERS, values=[0])],
+            [SimData(0, datatype=DataType.REGISTERS, values=list(held))],
             [SimData(0, datatype=DataType.REGISTERS, values=plant.registers(0.0))],
         ),
         action=refresh,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.connection import Connection, Lost, Unreachable
 from connectors.modbus.messages import Refused, Unasked, answer, question
 from connectors.modbus.plan import Request
+from connectors.modbus.writing.change import Change
 
+T = TypeVar("T")
 _BUSY_SECONDS = 0.1
 
 
@@ -47,20 +51,34 @@ class Link:
                 await asyncio.sleep(min(_BUSY_SECONDS, self._timeout))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def write(self, change: Change) -> None:
+        """Make ``change``, on the connection of the read before it; sent once, whatever comes of it.
+
+        Raises Unreachable when nothing was sent, Refused when the device says no, and Lost when nobody knows.
+        """
+        if not self.connected:
+            raise Unreachable(
+                f"the connection to {self._device.address} has ended: perhaps another device is there now"
+            )
+        await self._converse(change, change.question(), change.confirm)
+
     def leave(self) -> None:
-        """The device is not read any more."""
+        """The device is not needed any more."""
         self._connection.leave()
 
     async def _ask(self, request: Request) -> list[int] | list[bool]:
+        return await self._converse(request, question(request), lambda pdu: answer(request, pdu))
+
+    async def _converse(self, what: object, asked: bytes, understood: Callable[[bytes], T]) -> T:
         device = self._device
         try:
-            pdu = await self._connection.ask(device.unit_id, question(request), self._timeout, device.gap)
+            pdu = await self._connection.ask(device.unit_id, asked, self._timeout, device.gap)
         except Unreachable:
             raise
         except Lost as loss:
-            raise Lost(f"no answer to {request} of unit {device.unit_id}: {loss}") from loss
+            raise Lost(f"no answer to {what} of unit {device.unit_id}: {loss}") from loss
         try:
-            return answer(request, pdu)
+            return understood(pdu)
         except Unasked as unasked:
             self._connection.distrust(self._timeout)
             raise Lost(f"{device.address} unit {device.unit_id}: an answer to something else: {unasked}") from unasked

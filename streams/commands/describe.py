@@ -29,6 +29,7 @@ from schemas.rejections import Rejection
 from schemas.rules import Comparison, Condition, Rule
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
+from schemas.writes import Write
 
 
 def describe(record: Record) -> str:
@@ -208,6 +209,12 @@ def _tick(r: Tick) -> str:
     return f"{r.instrument} bid {_price(r.bid)}, ask {_price(r.ask)}{last}, {r.venue} sequence {r.sequence}"
 
 
+def _write(r: Write) -> str:
+    detail = f": {r.detail}" if r.detail else ""
+    asked = f"{number(r.asked)} {unit_name(r.unit)}".rstrip()
+    return f"{r.actor} writes {r.device}/{r.point} = {asked} ({r.reason}): {r.outcome.value}{detail}"
+
+
 _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Alert: _alert,
     Book: _book,
@@ -229,4 +236,5 @@ _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Rule: _rule,
     Telemetry: _telemetry,
     Tick: _tick,
+    Write: _write,
 }

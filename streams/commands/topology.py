@@ -89,6 +89,7 @@ def _topic(name: str) -> str:
 def _note() -> str:
     """What is not drawn, since nothing of the wiring reads it."""
     return (
-        "Not drawn, for people and for replay: dead-letters (what connectors, processors and sinks could not process) "
-        "and journal (each commit of a processor: what it was fed, in which order)."
+        "Not drawn, for people and for replay: dead-letters (what connectors, processors and sinks could not process), "
+        "journal (each commit of a processor: what it was fed, in which order), devices (how each stands), events "
+        "(what they report), books (market depth) and writes (what people set in them)."
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from schemas.books import Book, BookState, Level, Trading
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device, DeviceState
 from schemas.topics import Topic
+from schemas.writes import Write, WriteOutcome
 from streams.commands.describe import describe, moment, plain
 
 
@@ -65,6 +68,21 @@ def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, 
             device="d", connector="modbus", protocol="modbus-tcp", state=DeviceState.DOWN, reason="no answer", **times
         )
         assert describe(gone).endswith("; no answer; 0 records, 0 errors, 0 lost")
+        return
+    if topic is topics.writes:
+        now = memory_day.now
+        times = {"asked_time": now, "event_time": now, "receive_time": now}
+        who = {
+            "write_id": "w",
+            "actor": "ann",
+            "host": "h",
+            "reason": "dispatch",
+            "protocol": "modbus-tcp",
+            "place": "p",
+        }
+        what = {"device": "gas-1", "point": "setpoint", "unit": "MW", "asked": Decimal("50.5")}
+        asked = Write(**who, **what, **times, outcome=WriteOutcome.ASKED)
+        assert describe(asked) == "ann writes gas-1/setpoint = 50.5 MW (dispatch): asked"
         return
     records = memory_day.driver.records(topic)
 

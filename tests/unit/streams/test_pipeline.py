@@ -8,7 +8,7 @@ from schemas import topics
 from streams import pipeline
 from streams.engine.layout import changelog_of
 
-FOR_PEOPLE = {topics.books, topics.events, topics.dead_letters, topics.journal, topics.devices}
+FOR_PEOPLE = {topics.books, topics.events, topics.dead_letters, topics.journal, topics.devices, topics.writes}
 """Read by `gridtape doctor`, by replay, and by hand."""
 
 

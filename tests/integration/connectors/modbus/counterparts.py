@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -32,14 +32,26 @@ def device(name: str, port: int, registers: list[dict], **fields) -> ModbusDevic
     return ModbusDevice.model_validate({"name": name, **where, "registers": registers, **settings, **fields})
 
 
+Action = Callable[[int, int, list[int], list[int] | list[bool]], Awaitable[ExcCodes | None]]
+"""What a device does when it is written to: function, address, all registers of the table, what is to be stored; the
+last is what will be, and may be altered."""
+
+
 @contextmanager
-def serving(make: Callable[[SimDevice], Any], holding: list[SimData], live: list[int] | None = None) -> Iterator[None]:
+def serving(
+    make: Callable[[SimDevice], Any],
+    holding: list[SimData],
+    live: list[int] | None = None,
+    written: Action | None = None,
+) -> Iterator[None]:
     """What ``make`` makes of unit 1 with these holding registers; what is in ``live`` later is what they hold then."""
     stop, ready = threading.Event(), threading.Event()
 
     async def refresh(
-        function: int, _start: int, _address: int, _count: int, registers: list[int], _set: object
+        function: int, _start: int, address: int, _count: int, registers: list[int], stored: Any
     ) -> ExcCodes | None:
+        if stored and written is not None:
+            return await written(function, address, registers, stored)
         if function == 3 and live is not None:
             registers[: len(live)] = live
         return None
@@ -65,11 +77,15 @@ def serving(make: Callable[[SimDevice], Any], holding: list[SimData], live: list
 
 
 def server(
-    port: int, holding: list[SimData], framer: FramerType = FramerType.SOCKET, live: list[int] | None = None
+    port: int,
+    holding: list[SimData],
+    framer: FramerType = FramerType.SOCKET,
+    live: list[int] | None = None,
+    written: Action | None = None,
 ) -> AbstractContextManager[None]:
     """pymodbus' TCP server."""
     address = ("127.0.0.1", port)
-    return serving(lambda unit: ModbusTcpServer(unit, framer=framer, address=address), holding, live)
+    return serving(lambda unit: ModbusTcpServer(unit, framer=framer, address=address), holding, live, written)
 
 
 @contextmanager

@@ -52,6 +52,13 @@ def test_config_when_complete_has_working_defaults():
         ({"length": 2}, "length (in registers)"),
         ({"labels": {"RUN": 1}}, "labels belong to"),
         ({"type": "string", "length": 2, "no_value": 0}, "neither no_value nor scale_factor"),
+        ({"kind": "input", "writable": {"minimum": 0, "maximum": 1}}, "can only be read"),
+        ({"type": "string", "length": 2, "writable": {"minimum": 0, "maximum": 1}}, "a string can only be read"),
+        (
+            {"type": "uint32", "bit": 3, "width": 2, "writable": {"minimum": 0, "maximum": 1}},
+            "bits of a value of 2 registers cannot be written alone",
+        ),
+        ({"writable": {"minimum": 2, "maximum": 1}}, "must not be above maximum"),
         ({"unit": "m w"}, "UCUM"),
         ({"colour": "red"}, "Extra inputs"),
     ],
@@ -80,6 +87,11 @@ def test_register_when_it_cannot_be_meant_is_refused_with_the_reason(fields, sai
         ({"registers": []}, "set sunspec = true"),
         ({"sunspec": {"points": []}}, "at least 1 item"),
         ({"sunspec": {"bases": [65_536]}}, "less than 65536"),
+        ({"sunspec": {"writable": {"controls.WMaxLimPct": {"minimum": 0}}}}, "maximum"),
+        (
+            {"framing": "rtu", "unit_id": 0, "sunspec": {"writable": {"x": {"minimum": 0, "maximum": 1}}}},
+            "nothing is written to all at once",
+        ),
     ],
 )
 def test_device_when_it_cannot_be_meant_is_refused_with_the_reason(fields, said):

@@ -25,7 +25,9 @@ def answers(draw) -> bytes:
     if kind == "refusal":
         return bytes([draw(st.sampled_from([0x81, 0x82, 0x83, 0x84, 0x90])), draw(st.integers(1, 11))])
     if kind == "echo":
-        return bytes([draw(st.sampled_from([5, 6, 15, 16]))]) + draw(st.binary(min_size=4, max_size=4))
+        function = draw(st.sampled_from([5, 6, 15, 16, 22]))
+        size = 6 if function == 22 else 4
+        return bytes([function]) + draw(st.binary(min_size=size, max_size=size))
     data = draw(st.binary(min_size=1, max_size=250))
     return bytes([draw(st.sampled_from([1, 2, 3, 4])), len(data)]) + data
 

@@ -39,9 +39,16 @@ def test_plant_when_it_dips_falls_to_about_half_and_comes_back(seed, cycle, with
     assert output(plant, within) > 0.8 * available(plant, within), "the first minute is quiet"
 
 
+@given(seed=st.integers(0, 1000), elapsed=SECONDS, setpoint=st.floats(-10, 300, width=32))
+def test_plant_when_given_a_set_point_stays_below_it(seed, elapsed, setpoint):
+    registers = Plant(seed).registers(elapsed, setpoint)
+    assert struct.unpack(">f", struct.pack(">HH", *registers[:2]))[0] == max(setpoint, 0)
+
+
 def test_example_when_loaded_describes_the_plant():
     config = load(Path(connectors.modbus.__file__).with_name("example.toml"))
     gas, meter, *_others = config.modbus
-    assert [r.point for r in gas.registers] == ["output_mw", "available_mw", "fuel_flow", "exhaust_temp", "running"]
+    read = ["output_mw", "available_mw", "fuel_flow", "exhaust_temp"]
+    assert [r.point for r in gas.registers] == [*read, "setpoint_mw", "running"]
     assert sum(r.size for r in gas.registers if r.kind == "input") == len(Plant(1).registers(0.0))
     assert meter.framing == "rtu-over-tcp"

@@ -1,0 +1,1 @@
+"""Values written to devices: by ``gridtape modbus write`` only, never by the connector that polls."""
