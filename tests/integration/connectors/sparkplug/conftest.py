@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import threading
 import time
@@ -22,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from connectors.sparkplug.address import Node, Verb
 from connectors.sparkplug.config import SparkplugConfig
 from connectors.sparkplug.simulator import EdgeNode
+from tests.npm import installed
 
 NODE_SOURCES = Path(__file__).parent / "node"
 
@@ -122,22 +121,8 @@ def die(edge: EdgeNode, watch: Watcher) -> Callable[[], None]:
 
 @pytest.fixture(scope="session")
 def npm_modules() -> Path:
-    """node_modules with sparkplug-client as locked, installed once per lock into the user's cache."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node.js and npm are not installed (Debian: apt-get install nodejs npm)")
-    lock = (NODE_SOURCES / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gridtape" / "npm"
-    folder = cache / f"sparkplug-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(NODE_SOURCES / name, folder / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev"]
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
-        if result.returncode:
-            pytest.skip(f"npm could not install sparkplug-client: {result.stderr.strip()[-300:]}")
-        (folder / "complete").touch()
-    return folder / "node_modules"
+    """node_modules with sparkplug-client."""
+    return installed(NODE_SOURCES)
 
 
 class NpmEdge:
