@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from connectors.fields import Section
+from connectors.fields import Name, Section
 from connectors.market.config import MarketConfig
 from connectors.market.dropcopy.config import DropCopyConfig
 from connectors.market.fix.config import FixConfig
@@ -31,6 +31,15 @@ _NONE = (
 )
 
 
+class ChangesConfig(Section):
+    """Devices may be changed by records on the topic ``device-settings``, those for the process of this ``name``.
+
+    Whoever may write there decides where this process connects, and with which of its secrets.
+    """
+
+    name: Name
+
+
 class Config(Section):
     """All connectors of one process; a section that is left out is a connector that is not run."""
 
@@ -43,6 +52,7 @@ class Config(Section):
     fix: Annotated[list[FixConfig], Field(max_length=1000)] = Field(default_factory=list)
     drop_copy: Annotated[list[DropCopyConfig], Field(max_length=1000)] = Field(default_factory=list)
     store: StoreConfig = StoreConfig()
+    changes: ChangesConfig | None = None
 
 
 class ConfigError(ValueError):
@@ -57,15 +67,19 @@ class ConfigError(ValueError):
 
 def load(path: Path) -> Config:
     """Read and check the settings. Raises :class:`ConfigError` with every problem."""
+    return check(read(path), path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The settings as they stand in the file, not yet checked. Raises ConfigError when it is no TOML."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, [f"is not UTF-8 at byte {error.start}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, [f"is not valid TOML: {error}"]) from error
-    return check(data, path)
 
 
 def check(data: dict[str, Any], path: Path) -> Config:
@@ -78,7 +92,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
         problems = _described(error.errors(include_url=False)) + problems
     if config is None or problems:
         raise ConfigError(path, problems)
-    if config == Config(store=config.store):
+    if config == Config(store=config.store, changes=config.changes):
         raise ConfigError(path, [_NONE])
     return config
 

@@ -33,10 +33,10 @@ def dead_letter(
     return DeadLetter(
         letter_id=f"{application}/{digest.hexdigest()[:32]}",
         application=application,
-        reason=_clean(reason),
+        reason=clean(reason),
         at=None,
-        source=_clean(source),
-        key=None if key is None else _clean(key),
+        source=clean(source),
+        key=None if key is None else clean(key),
         raw=raw[:RAW_LIMIT],
         size=len(raw),
         event_time=receive_time,
@@ -59,5 +59,6 @@ def of_record(*, application: str, topic: Topic[R], key: str, record: R, reason:
     )
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """``text`` as UTF-8 can hold it, cut to fit."""
     return text.encode("utf-8", "backslashreplace").decode()[:_TEXT_LIMIT]

@@ -15,14 +15,28 @@ from typing import Any
 
 import msgspec
 
-from schemas.topics import ALL, DAYS, Topic, control, fills, gaps, instruments, intents, limits, rules, telemetry, ticks
+from schemas.topics import (
+    ALL,
+    DAYS,
+    Topic,
+    control,
+    device_settings,
+    fills,
+    gaps,
+    instruments,
+    intents,
+    limits,
+    rules,
+    telemetry,
+    ticks,
+)
 
 CONTRACTS = Path(__file__).parent / "contracts"
 RELEASED = CONTRACTS / "released"
 """The contracts as last released: what :func:`schemas.compatibility.compatible` compares with."""
 VERSION = "0.1.0"
 """Version of the contracts; raised when they are released with a change."""
-INBOUND = frozenset({telemetry, ticks, gaps, fills, instruments, limits, rules, control, intents})
+INBOUND = frozenset({telemetry, ticks, gaps, fills, instruments, limits, rules, control, intents, device_settings})
 """Topics that others may write; every topic may be read."""
 
 Document = dict[str, Any]

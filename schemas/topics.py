@@ -13,6 +13,7 @@ from schemas.base import Record
 from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
+from schemas.device_settings import DeviceSettings
 from schemas.devices import Device
 from schemas.events import Event
 from schemas.exposures import Exposure
@@ -72,6 +73,7 @@ ticks = Topic("ticks", Tick, "instrument", 7 * DAYS)
 gaps = Topic("gaps", Gap, "instrument or device", 7 * DAYS)
 devices = Topic("devices", Device, "device", 7 * DAYS, compacted=True)
 events = Topic("events", Event, "device", 90 * DAYS)
+device_settings = Topic("device-settings", DeviceSettings, "process|device", 3650 * DAYS, compacted=True)
 books = Topic("books", Book, "instrument", 1 * DAYS)
 fills = Topic("fills", Fill, "instrument", 3650 * DAYS)
 positions = Topic("positions", Position, "book|instrument", 7 * DAYS, compacted=True)
@@ -96,6 +98,7 @@ ALL: tuple[Topic[Any], ...] = (
     gaps,
     devices,
     events,
+    device_settings,
     books,
     fills,
     positions,

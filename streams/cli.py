@@ -338,11 +338,14 @@ def contracts(
 @app.command()
 def publish(
     file: Annotated[
-        Path, typer.Argument(help="TOML with [[instruments]], [[limits]], [[rules]], [[control]], [[fills]].")
+        Path,
+        typer.Argument(
+            help="TOML with [[instruments]], [[limits]], [[rules]], [[control]], [[fills]], [[device_settings]]."
+        ),
     ],
     kafka: Kafka = None,
 ) -> None:
-    """Publish instruments, limits, rules, switches or fills to every task, all or nothing."""
+    """Publish instruments, limits, rules, switches, fills or settings of devices, all or nothing."""
     from streams import control
     from streams.commands.run import prepare
 

@@ -1,4 +1,4 @@
-"""Publishing what everybody needs: instruments, limits, rules, switches; each into every partition, all or nothing."""
+"""Publishing what people decide, all or nothing; what everybody needs goes into every partition."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ import msgspec
 from confluent_kafka import KafkaException, Producer
 
 from schemas import cloudevents, topics
-from schemas.base import key_of
+from schemas.base import key_of, route_of
 from schemas.control import KillSwitch
 from schemas.topics import Topic
 from streams.engine.cluster import Cluster
+from streams.engine.partitions import partition_of
 
 Keyed = tuple[Topic[Any], str, Any]
-_KINDS: dict[str, tuple[Topic[Any], str]] = {
-    "instruments": (topics.instruments, "instrument"),
-    "limits": (topics.limits, "limit_id"),
-    "rules": (topics.rules, "rule_id"),
-    "control": (topics.control, "scope"),
-    "fills": (topics.fills, "instrument"),
+_KINDS: dict[str, tuple[Topic[Any], tuple[str, ...]]] = {
+    "instruments": (topics.instruments, ("instrument",)),
+    "limits": (topics.limits, ("limit_id",)),
+    "rules": (topics.rules, ("rule_id",)),
+    "control": (topics.control, ("scope",)),
+    "fills": (topics.fills, ("instrument",)),
+    "device_settings": (topics.device_settings, ("process", "device")),
 }
-"""Table of the file, its topic, and the field that makes the key."""
+"""Table of the file, its topic, and the fields that make the key."""
 _QUEUED = 10_000
 """Records that may wait in the client."""
 
@@ -37,7 +39,8 @@ class ControlError(Exception):
 
 
 def read_file(path: Path, now: int) -> list[Keyed]:
-    """Records of a TOML file with tables [[instruments]], [[limits]], [[rules]], [[control]], [[fills]].
+    """Records of a TOML file with tables [[instruments]], [[limits]], [[rules]], [[control]], [[fills]],
+    [[device_settings]].
 
     A file named ``.json`` holds the same as one object of arrays.
 
@@ -54,7 +57,7 @@ def read_file(path: Path, now: int) -> list[Keyed]:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             errors.append(f"{path}: {table} must be written as tables, each under a line [[{table}]] (JSON: an array)")
             continue
-        topic, key_field = _KINDS[table]
+        topic, key_fields = _KINDS[table]
         for number, row in enumerate(rows):
             stamped = {"event_time": now, "receive_time": now, **row}
             if "version" in topic.record.__struct_fields__:
@@ -67,7 +70,7 @@ def read_file(path: Path, now: int) -> list[Keyed]:
             if unknown := sorted(set(row) - set(topic.record.__struct_fields__)):
                 allowed = ", ".join(topic.record.__struct_fields__)
                 errors.append(f"{path}: {table}[{number}]: unknown {', '.join(unknown)}; allowed are {allowed}")
-            records.append((topic, key_of(getattr(record, key_field)), record))
+            records.append((topic, key_of(*(getattr(record, field) for field in key_fields)), record))
     if errors:
         raise ControlError("nothing was published:\n" + "\n".join(f"  {e}" for e in errors))
     return records
@@ -101,7 +104,7 @@ def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, time
         for topic, key, record in records:
             headers = cloudevents.headers(topic.kind, "operator", _event_id(topic, key, record), record.event_time)
             name, value = cluster.named(topic.name), topic.encode(record)
-            for place in _places(topic, partitions):
+            for place in _places(topic, key, partitions):
                 if len(producer) > _QUEUED:
                     producer.flush(timeout)
                 producer.produce(name, value, key.encode(), place, headers=headers)
@@ -138,8 +141,10 @@ def kill_switch(scope: str, engaged: bool, reason: str, actor: str, now: int) ->
         raise ControlError(f"kill switch: {error}") from error
 
 
-def _places(topic: Topic[Any], partitions: int) -> Iterable[int]:
-    return range(partitions) if topic.broadcast else (-1,)
+def _places(topic: Topic[Any], key: str, partitions: int) -> Iterable[int]:
+    if topic.broadcast:
+        return range(partitions)
+    return (partition_of(route_of(key), partitions),) if route_of(key) != key else (-1,)
 
 
 def _event_id(topic: Topic[Any], key: str, record: Any) -> str:

@@ -41,6 +41,9 @@ CONNECTORS: dict[str, Topics] = {
 }
 """What comes in: connector and the topics it writes."""
 
+CONFIGURING: Topics = (t.device_settings,)
+"""What the process of the connectors reads: which devices it is to run, and how."""
+
 SINKS: dict[str, tuple[Topics, Topics]] = {
     "webhook": ((t.alerts,), (t.dead_letters,)),
     "terminal": ((t.alerts,), (t.dead_letters,)),
@@ -50,7 +53,7 @@ SINKS: dict[str, tuple[Topics, Topics]] = {
 }
 """What leaves: sink, the topics it reads and those it writes."""
 
-OPERATOR: Topics = (t.instruments, t.limits, t.rules, t.control, t.fills, t.writes)
+OPERATOR: Topics = (t.instruments, t.limits, t.rules, t.control, t.fills, t.writes, t.device_settings)
 """What people publish (`gridtape publish`, `kill-switch`, `modbus write`), and fills from other systems."""
 
 
@@ -80,5 +83,6 @@ def writers(topic: Topic[Any]) -> list[str]:
 
 def readers(topic: Topic[Any]) -> list[str]:
     """Who reads a topic."""
-    found = [f"processors/{p.name}" for p in PROCESSORS if topic in p.reads]
+    found = ["every connector"] if topic in CONFIGURING else []
+    found += [f"processors/{p.name}" for p in PROCESSORS if topic in p.reads]
     return found + [f"sinks/{name}" for name, (read, _) in SINKS.items() if topic in read]

@@ -14,6 +14,7 @@ from schemas.base import Record
 from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
+from schemas.device_settings import DeviceSettings
 from schemas.devices import Device, Storage
 from schemas.exposures import Exposure, LimitUse
 from schemas.fills import Fill
@@ -107,6 +108,12 @@ def _device(r: Device) -> str:
     parts += [r.reason] if r.reason else []
     parts += [] if r.storage is Storage.DIRECT else [f"{number(r.waiting)} records wait: {r.storage.value}"]
     return "; ".join([*parts, f"{number(r.records)} records, {number(r.errors)} errors, {number(r.lost)} lost"])
+
+
+def _device_settings(r: DeviceSettings) -> str:
+    where = f" in {r.section.value}" if r.section else ""
+    by = f" by {r.actor}" if r.actor else ""
+    return f"{r.device} of {r.process}: {r.change.value}{where}{by}"
 
 
 def _exposure(r: Exposure) -> str:
@@ -220,6 +227,7 @@ _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Book: _book,
     DeadLetter: _dead_letter,
     Device: _device,
+    DeviceSettings: _device_settings,
     Exposure: _exposure,
     Fill: _fill,
     Gap: _gap,

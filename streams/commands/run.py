@@ -6,6 +6,7 @@ import enum
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from processors.processor import Processor
@@ -100,25 +101,27 @@ def stores_of(settings: Settings, processor: type[Processor], slot: int) -> Stor
 def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> None:
     """Run the connectors that the TOML file describes until ``stop``; SIGHUP has the file read again.
 
-    Raises ConfigError with all errors at once when the file cannot be used at the start.
+    With ``[changes]`` in it, records on ``device-settings`` change devices, too. Raises ConfigError with all errors at
+    once when the file cannot be used at the start.
     """
-    from connectors.config import Config, load
+    from connectors.changes.source import Source
+    from connectors.config import load
     from connectors.runner import run_connectors
 
     path = file or settings.connectors_file
-    config = load(path)
+    load(path)  # before Kafka is asked for anything
     prepare(settings)
     hung_up = threading.Event()
     before = signal.signal(signal.SIGHUP, lambda _number, _frame: hung_up.set())
 
-    def changed() -> Config | None:
-        if not hung_up.is_set():
-            return None
-        hung_up.clear()
-        return load(path)
+    def asked_again() -> bool:
+        if asked := hung_up.is_set():
+            hung_up.clear()
+        return asked
 
     try:
-        run_connectors(config, settings.cluster(), stop, settings.data_dir / "waiting", changed)
+        with closing(Source(path, settings.cluster(), asked_again)) as source:
+            run_connectors(source.config, settings.cluster(), stop, settings.data_dir / "waiting", source.changed)
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -91,5 +91,6 @@ def _note() -> str:
     return (
         "Not drawn, for people and for replay: dead-letters (what connectors, processors and sinks could not process), "
         "journal (each commit of a processor: what it was fed, in which order), devices (how each stands), events "
-        "(what they report), books (market depth) and writes (what people set in them)."
+        "(what they report), books (market depth), writes (what people set in them) and device-settings (how people "
+        "have the connectors treat them)."
     )

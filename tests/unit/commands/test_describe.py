@@ -11,6 +11,7 @@ from schemas import topics
 from schemas.base import Coordinates
 from schemas.books import Book, BookState, Level, Trading
 from schemas.dead_letters import DeadLetter
+from schemas.device_settings import DeviceChange, DeviceSection, DeviceSettings
 from schemas.devices import Device, DeviceState
 from schemas.topics import Topic
 from schemas.writes import Write, WriteOutcome
@@ -68,6 +69,12 @@ def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, 
             device="d", connector="modbus", protocol="modbus-tcp", state=DeviceState.DOWN, reason="no answer", **times
         )
         assert describe(gone).endswith("; no answer; 0 records, 0 errors, 0 lost")
+        return
+    if topic is topics.device_settings:
+        times = {"event_time": memory_day.now, "receive_time": memory_day.now}
+        text = {"section": DeviceSection.MODBUS, "settings": "port = 1502"}
+        wanted = DeviceSettings(process="north", device="gas-1", change=DeviceChange.SET, actor="ann", **text, **times)
+        assert describe(wanted) == "gas-1 of north: set in modbus by ann"
         return
     if topic is topics.writes:
         now = memory_day.now

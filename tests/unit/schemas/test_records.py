@@ -19,6 +19,7 @@ from msgspec import inspect as shapes
 
 from schemas import topics
 from schemas.base import EARLIEST_TIME, Coordinates, exact, finite, key_of, route_of
+from schemas.device_settings import DeviceChange, DeviceSection, DeviceSettings
 from schemas.generate import record_schema
 from schemas.limits import Limit
 from schemas.rules import Comparison, Condition
@@ -85,6 +86,9 @@ def built(cls: type, fields: dict[str, Any]) -> st.SearchStrategy[Any]:
         fields["within"] = max(1, fields["within"])
         fields["threshold"] = None if absent else 1.5
         fields["relative_to"] = None
+    if cls is DeviceSettings:
+        wanted = fields["change"] is DeviceChange.SET
+        fields["section"], fields["settings"] = (DeviceSection.MODBUS, "port = 1") if wanted else (None, "")
     return st.just(cls(**fields))
 
 

@@ -65,6 +65,16 @@ def test_file_when_good_becomes_records_with_keys_times_and_versions(tmp_path):
         assert topic.decode(topic.encode(record)) == record
 
 
+def test_file_when_it_holds_settings_of_a_device_keys_them_by_process_and_device(tmp_path):
+    row = "[[device_settings]]\nprocess = 'north'\ndevice = 'gas-1'\nchange = "
+    (found,) = control.read_file(written(tmp_path, f"{row}'remove'"), NOW)
+    assert found[:2] == (topics.device_settings, "north|gas-1")
+    with pytest.raises(
+        control.ControlError, match=r"device_settings\[0\]: section and settings belong to change = set"
+    ):
+        control.read_file(written(tmp_path, f"{row}'set'"), NOW)
+
+
 def test_file_when_several_things_are_wrong_tells_all_of_them_and_gives_nothing(tmp_path):
     bad = GOOD.replace('currency = "USD"\nunit', 'currency = "dollars"\nunit').replace("hard =", "hardest =")
     with pytest.raises(control.ControlError) as caught:
@@ -74,7 +84,7 @@ def test_file_when_several_things_are_wrong_tells_all_of_them_and_gives_nothing(
     assert "$.currency" in text
     assert "limits[0]: " in text
     assert "`hard`" in text
-    assert "[[rulez]] is not known; allowed are control, fills, instruments, limits, rules" in text
+    assert "[[rulez]] is not known; allowed are control, device_settings, fills, instruments, limits, rules" in text
     assert text.startswith("nothing was published:")
 
 
