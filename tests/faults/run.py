@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -168,24 +169,26 @@ class Run:
             turn += 1
 
     def _broker_kill(self, fault: Fault) -> None:
-        self._broker.kill()
-        self._wait(fault.seconds)
-        self._broker.start()
+        self._broker_away(self._broker.kill, fault.seconds)
 
     def _broker_restart(self, fault: Fault) -> None:
-        """A clean restart, with no commit under way.
+        self._broker_away(self._broker.stop, fault.seconds)
 
-        Apache Kafka 4.3.1 as the only node of its cluster gives its partitions up before it stops. A transaction that
-        is being committed is then complete for its coordinator and has no marker in any partition, in the committed
-        offsets neither: what an application may rely on is gone (see docs/engine.md). After kill -9 it is not.
+    def _broker_away(self, end: Callable[[], None], seconds: float) -> None:
+        """No commit is under way when the broker goes.
+
+        Apache Kafka 4.3.1 as the only node of its cluster does not keep its word otherwise, neither when it stops (it
+        gives its partitions up first) nor after kill -9: a transaction that was being committed is then complete for
+        its coordinator and has no marker in some partitions, the committed offsets among them. What an application
+        may rely on is gone (see docs/engine.md). The simulator's broker dies in the middle of commits.
         """
         self._proxy.tell(hold=True)
         try:
             self._wait(_SETTLED)
-            self._broker.stop()
+            end()
         finally:
             self._proxy.tell(hold=False)
-        self._wait(fault.seconds)
+        self._wait(seconds)
         self._broker.start()
 
     def _broker_freeze(self, fault: Fault) -> None:
