@@ -30,6 +30,9 @@ _LEADERLESS = {
     KafkaError.FENCED_LEADER_EPOCH,
 }
 
+_STILL = 30.0
+"""Seconds without progress after which it is told; a transaction is decided within its time-out, which is less."""
+
 log = structlog.get_logger(__name__)
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -91,6 +94,9 @@ class _Progress:
     end: int
     commit: int = 0
     """Number of the commit that the last record came with."""
+    seen: int = -1
+    """The position when somebody last looked whether it moves, at ``seen_at`` (steady seconds)."""
+    seen_at: float = 0.0
 
 
 class Restoration:
@@ -169,6 +175,7 @@ class Restoration:
         for partition, progress in self._running.items():
             ratio = (progress.position - progress.start) / (progress.end - progress.start)
             metrics.restore_ratio.labels(self._application, partition).set(ratio)
+            self._watch(progress)
         return [self._finish(progress.task) for progress in done]
 
     def _note(self, message: Any) -> bool:
@@ -186,6 +193,19 @@ class Restoration:
             progress.position = max(progress.position, message.offset())
         progress.task.store.position = progress.position
         return error is None
+
+    def _watch(self, progress: _Progress) -> None:
+        """Nobody should have to guess why a task does not start."""
+        now = self._cluster.clock.monotonic()
+        if progress.position != progress.seen:
+            progress.seen, progress.seen_at = progress.position, now
+        elif now - progress.seen_at > _STILL:
+            progress.seen_at = now
+            log.warning(
+                "the restore waits for a transaction that nobody decides: `gridtape doctor` names it and the way out",
+                place=f"{self._topic}[{progress.task.partition}]@{progress.position}",
+                end=progress.end,
+            )
 
     def close(self) -> None:
         """Give the connection back; what was not finished is dropped."""
