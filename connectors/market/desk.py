@@ -53,11 +53,14 @@ class Desk:
         self.feed.begin(clock.now())
         self.life.state(DeviceState.LIVE)
 
-    def take(self, event: Event) -> bool:
-        """What the venue tells; false when it cannot be true, and the instrument then waits for a snapshot."""
+    def take(self, event: Event, *, apart: bool = False) -> bool:
+        """What the venue tells; false when it cannot be true, and the instrument then waits for a snapshot.
+
+        ``apart``: it came by another way than the connection.
+        """
         now = clock.now()
         try:
-            self._write(self.feed.take(event, now))
+            self._write(self.feed.take(event, now, apart=apart))
         except Bad as bad:
             if event.instrument in self.feed.instruments:
                 self._write(self.feed.lost(now, str(bad), instrument=event.instrument))
@@ -66,7 +69,7 @@ class Desk:
             return False
         return True
 
-    def number(self, sequence: int | None) -> None:
+    def number(self, sequence: int) -> None:
         """A number of the connection, from a message without prices."""
         self._write(self.feed.number(sequence, clock.now()))
 

@@ -47,7 +47,7 @@ class OrderBook:
     """Two sides. A level is told by its price, or, where changes carry an ``entry``, made up of orders."""
 
     def __init__(self) -> None:
-        self._sides = {Side.BID: _Levels(), Side.ASK: _Levels()}
+        self._bids, self._asks = _Levels(), _Levels()
         self._orders: dict[str, tuple[Side, float]] = {}
 
     def replace(self, levels: Iterable[Quoted]) -> None:
@@ -61,23 +61,27 @@ class OrderBook:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._sides = {Side.BID: _Levels(), Side.ASK: _Levels()}
+        self._bids, self._asks = _Levels(), _Levels()
         self._orders = {}
 
     def apply(self, changes: Iterable[Quoted]) -> None:
         """Take changes in order. A level that is taken away and is not there is let pass: venues do that at the edge
         of their depth. Raises Bad for a change of an unknown order, a level without price, or too many entries."""
         for change in changes:
-            if change.entry:
+            side, price, size, entry = change
+            if entry:
                 self._order(change)
-            elif change.price is None:
+            elif price is None:
                 raise Bad("a level without a price")
-            elif change.size:
-                self._sides[change.side].put(change.price, "", change.size)
+            elif size:
+                self._side(side).put(price, "", size)
             else:
-                self._sides[change.side].take(change.price, "")
-        if len(self._orders) > MOST_ENTRIES or any(len(side.prices) > MOST_ENTRIES for side in self._sides.values()):
+                self._side(side).take(price, "")
+        if max(len(self._orders), len(self._bids.prices), len(self._asks.prices)) > MOST_ENTRIES:
             raise Bad(f"more than {MOST_ENTRIES} entries in one book")
+
+    def _side(self, side: Side) -> _Levels:
+        return self._bids if side is Side.BID else self._asks
 
     def _order(self, change: Quoted) -> None:
         before = self._orders.get(change.entry)
@@ -87,26 +91,26 @@ class OrderBook:
         if before is not None:
             side, old = before
             price = old if price is None else price
-            self._sides[side].take(old, change.entry)
+            self._side(side).take(old, change.entry)
             del self._orders[change.entry]
         if change.size and price is not None:
-            self._sides[change.side].put(price, change.entry, change.size)
+            self._side(change.side).put(price, change.entry, change.size)
             self._orders[change.entry] = (change.side, price)
 
     @property
     def bid(self) -> float | None:
         """The highest bid."""
-        prices = self._sides[Side.BID].prices
+        prices = self._bids.prices
         return prices[-1] if prices else None
 
     @property
     def ask(self) -> float | None:
         """The lowest ask."""
-        prices = self._sides[Side.ASK].prices
+        prices = self._asks.prices
         return prices[0] if prices else None
 
     def best(self, side: Side, count: int) -> list[Level]:
         """At most ``count`` levels from the best outwards."""
-        levels = self._sides[side]
+        levels = self._side(side)
         ordered = reversed(levels.prices) if side is Side.BID else iter(levels.prices)
         return [levels.level(price) for price in islice(ordered, count)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
+
+import msgspec
 
 from schemas.base import EARLIEST_TIME, LATEST_TIME
 from schemas.books import Trading
@@ -38,8 +40,7 @@ class Quoted(NamedTuple):
     entry: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The whole book. ``sequence``: the last update that it contains, None where the venue does not number."""
 
     instrument: str
@@ -48,8 +49,7 @@ class Snapshot:
     sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, gc=False):
     """Changes that belong together. ``first`` to ``sequence`` are the numbers that they cover, mostly one."""
 
     instrument: str
@@ -59,8 +59,7 @@ class Update:
     first: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(msgspec.Struct, frozen=True, gc=False):
     """A trade. ``size``: in the venue's own quantity, 0 where not known."""
 
     instrument: str
@@ -70,8 +69,7 @@ class Trade:
     sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(msgspec.Struct, frozen=True, gc=False):
     """The venue's session state; ``instrument`` None: of all instruments."""
 
     instrument: str | None
@@ -95,7 +93,7 @@ def size(value: float) -> float:
     return value
 
 
-def time_of(micros: float) -> int:
+def time_of(micros: float | Decimal) -> int:
     """``micros`` as an integer if it lies within 2000 to 2099; else raises :class:`Bad`."""
     if not (math.isfinite(micros) and EARLIEST_TIME <= micros < LATEST_TIME):
         raise Bad(f"{micros} is no time of the years 2000 to 2099")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from connectors.market.contract.events import Bad, Event, Phase, Snapshot
+from connectors.market.contract.events import Bad, Event, Phase
 from connectors.market.contract.instrument import InstrumentFeed
 from connectors.market.contract.spec import Content, Out, Scope, Spec
 from schemas.gaps import GapReason
@@ -49,22 +49,24 @@ class MarketFeed:
         chosen = self.instruments.values() if instrument is None else [self.instruments[instrument]]
         return self._lose(chosen, GapReason.SEQUENCE, detail, now, first, last)
 
-    def take(self, event: Event, now: int) -> list[Out]:
+    def take(self, event: Event, now: int, *, apart: bool = False) -> list[Out]:
         """What the venue tells. Raises Bad when it cannot be true; its instrument is then to be :meth:`lost`.
 
-        With the connection's own numbers a hole makes every instrument unknown.
+        With the connection's own numbers a hole makes every instrument unknown. ``apart``: the event came by another
+        way, so that its number says nothing of the connection.
         """
         if isinstance(event, Phase):
             chosen = self.instruments.values() if event.instrument is None else [self._of(event.instrument)]
             return [out for one in chosen for out in one.phase(event.trading, now)]
         one = self._of(event.instrument)
-        out = [] if self._numbered or isinstance(event, Snapshot) else self.number(event.sequence, now)
-        return out + one.take(event, now, numbered=self._numbered)
+        if self._numbered or apart:
+            return one.take(event, now, numbered=self._numbered)
+        return self.number(event.sequence, now) + one.take(event, now, numbered=False)
 
     def number(self, sequence: int | None, now: int) -> list[Out]:
-        """Hold a number of the connection (a heartbeat's, too) against the one before."""
+        """Hold a number of the connection (a heartbeat's, too) against the one before, if it counts its messages."""
         before = self._sequence
-        if sequence is None or (before is not None and sequence <= before):
+        if self._numbered or sequence is None or (before is not None and sequence <= before):
             return []
         self._sequence = sequence
         if before is None or sequence == before + 1:

@@ -194,7 +194,7 @@ class InstrumentFeed:
         elif gaps:
             out += gaps.close(GapReason.CROSSED, "no longer crossed", event_time, now)
         out += self._clock(event_time, now)
-        if GapReason.CLOCK not in gaps:
+        if not gaps or GapReason.CLOCK not in gaps:
             self._event_time = max(self._event_time, event_time)
         if gaps:
             for reason in _UNTIL_DATA:
@@ -231,6 +231,8 @@ class InstrumentFeed:
             return self._gaps.open(GapReason.CLOCK, f"the venue's clock is {ahead / 1e6:.1f} s ahead of ours", now)
         if back > tolerance:
             return self._gaps.open(GapReason.CLOCK, f"the venue's clock went back by {back / 1e6:.1f} s", now)
+        if not self._gaps:
+            return []
         return self._gaps.close(GapReason.CLOCK, "the venue's clock is right again", event_time, now)
 
     def _show(self, state: BookState, now: int, reason: str, *, force: bool = False) -> list[Out]:

@@ -29,7 +29,7 @@ class QuoteHandler:
         self._listed = {one.instrument: one for one in config.instruments}
         self._reader = Reader({one.called: one.instrument for one in config.instruments}, numbered=config.rpt_seq)
         self._requests: dict[str, tuple[str, int]] = {}  # instrument: MDReqID and when, by the steady clock
-        self._asked: dict[str, str] = {}  # MDReqID: instrument
+        self._asked: dict[bytes, str] = {}  # MDReqID: instrument
         self._count = 0
 
     def logged_on(self, link: Link, *, restarted: bool) -> None:
@@ -43,8 +43,9 @@ class QuoteHandler:
     def message(self, link: Link, message: Message, sequence: int, pending: Pending) -> None:
         """Prices, states and refusals."""
         self._desk.life.taken()
-        requested = self._asked.get(message.text(262)) if 262 in message.first else None
-        if message.kind in _DATA and 262 in message.first and requested is None:
+        identity = message.get(262)
+        requested = None if identity is None else self._asked.get(identity)
+        if identity is not None and requested is None and message.kind in _DATA:
             return  # of a subscription that was given up
         if message.kind in (b"Y", b"j", b"3"):
             self._refused(message, requested)
@@ -104,7 +105,7 @@ class QuoteHandler:
     def _again(self, link: Link, instrument: str) -> None:
         one = self._listed[instrument]
         if before := self._requests.pop(instrument, None):
-            self._asked.pop(before[0], None)
+            self._asked.pop(before[0].encode(), None)
             link.send("V", cancel(self._config, one, before[0]))
         self._subscribe(link, one)
 
@@ -112,7 +113,7 @@ class QuoteHandler:
         self._count += 1
         identity = f"{one.instrument[:40]}-{self._count}"
         self._requests[one.instrument] = (identity, clock.steady())
-        self._asked[identity] = one.instrument
+        self._asked[identity.encode()] = one.instrument
         link.send("V", request(self._config, one, identity))
 
     def _refused(self, message: Message, instrument: str | None) -> None:

@@ -74,7 +74,7 @@ class Pending:
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
-        self.beside: list[Statement] = []
+        self.beside: tuple[Statement, ...] = ()
         """What the store keeps together with the number."""
         self.waiting = 0
         self.failed = ""
@@ -234,11 +234,11 @@ class Link:
         asyncio.get_running_loop().call_later(1.0, end)
 
     def _act(self, outputs: list[Output]) -> None:
-        data = b"".join(one.data for one in outputs if isinstance(one, Send))
-        if data and self._writer is not None:
+        sends = [one.data for one in outputs if isinstance(one, Send)]
+        if sends and self._writer is not None:
             # On disk before it is on the wire: a number that was used is never used again.
             self._store.save(next_out=self._session.next_out)
-            self._writer.write(data)
+            self._writer.write(b"".join(sends))
         for one in outputs:
             if isinstance(one, Deliver):
                 pending = self._expect(one.sequence)

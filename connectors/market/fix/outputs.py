@@ -6,6 +6,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from connectors.market.fix.codec import Message
 
 Pairs = Sequence[tuple[int, bytes | str | int]]
@@ -41,53 +43,46 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Bytes for the wire. The store must hold ``Session.next_out`` before they go."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True, gc=False):
     """An application message, in order, once."""
 
     message: Message
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(msgspec.Struct, frozen=True, gc=False):
     """An administrative message, or one without content, has its number counted: nothing is to be kept of it."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedOn:
+class LoggedOn(msgspec.Struct, frozen=True, gc=False):
     """The session is on. ``restarted``: the peer began anew at 1, so that what it sent meanwhile is lost."""
 
     restarted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True, gc=False):
     """Messages ``first`` to ``last`` have not come; they are being asked for."""
 
     first: int
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(msgspec.Struct, frozen=True, gc=False):
     """The peer says that it will not send ``first`` to ``last`` (again): administrative, or not worth repeating."""
 
     first: int
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, gc=False):
     """Close the connection. ``person``: trying again alone will not help."""
 
     reason: str

@@ -141,11 +141,12 @@ class Reader:
 def _entries(message: Message, delimiter: int) -> Iterator[dict[int, bytes]]:
     """The repeating group behind NoMDEntries (268), each entry beginning with ``delimiter``. Raises Bad."""
     fields: Sequence[Field] = message.fields
-    start = next((place for place, (tag, _) in enumerate(fields) if tag == 268), None)
-    if start is None or not fields[start][1].isdigit():
+    tags = [tag for tag, _ in fields]
+    said = message.first.get(268, b"")
+    if not said.isdigit():
         raise Bad("NoMDEntries (268) is missing")
-    count = int(fields[start][1])
-    begins = [place for place in range(start + 1, len(fields)) if fields[place][0] == delimiter]
+    start, count = tags.index(268), int(said)
+    begins = [place for place, tag in enumerate(tags[start:], start) if tag == delimiter]
     if len(begins) != count:
         raise Bad(f"NoMDEntries (268) is {count}, but there are {len(begins)} entries")
     for begin, end in zip(begins, [*begins[1:], len(fields)], strict=True):

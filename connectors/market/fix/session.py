@@ -46,6 +46,7 @@ class Session:
         self.next_out = next_out
         self.phase = Phase.OFF
         self._who = identity
+        self._from, self._to = identity.target.encode(), identity.sender.encode()
         self._steady = steady
         self._sent = self._heard = 0
         self._tested = False
@@ -162,7 +163,7 @@ class Session:
         sequence = message.number(34)
         if sequence is None or sequence < 1:
             return self._goodbye("MsgSeqNum (34) is missing", now)
-        if message.text(49) != who.target or message.text(56) != who.sender:
+        if message.get(49) != self._from or message.get(56) != self._to:
             said = f"the message is from {message.text(49)!r:.60} to {message.text(56)!r:.60}"
             expected = f"expected from {who.target!r} to {who.sender!r}"
             out = self._reject(sequence, 9, "CompID problem", now)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from connectors.fields import Identified, Name, Section, Tls, refuse_plaintext, seconds
 from connectors.market.common import Listed, distinct
 from connectors.market.contract.spec import Scope
+from connectors.market.values import TimeFormat
 from schemas.books import Trading
 
 _STEP = re.compile(r"([A-Za-z_@$][A-Za-z0-9_@$-]*)|\[([0-9]{1,6})\]")
@@ -53,16 +54,6 @@ class Kind(enum.StrEnum):
     HEARTBEAT = "heartbeat"
     ERROR = "error"
     IGNORE = "ignore"
-
-
-class TimeFormat(enum.StrEnum):
-    """How times are written."""
-
-    SECONDS = "s"
-    MILLIS = "ms"
-    MICROS = "us"
-    NANOS = "ns"
-    ISO = "iso"
 
 
 class Mapped(Section):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import threading
 from functools import partial
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, WebSocketException
 
 from connectors import clock
 from connectors.connector import Backoff
@@ -71,6 +73,7 @@ class Feed:
                 left -= _TICK_SECONDS
 
     async def _once(self, stop: threading.Event) -> str:
+        """Connect and read until it ends; why it did."""
         config = self._config
         beat = config.heartbeat / 1e6
         try:
@@ -91,6 +94,8 @@ class Feed:
         watching = asyncio.create_task(self._watch(connection, stop))
         try:
             await self._serve(connection)
+        except ConnectionClosedOK:
+            return f"{config.url} said goodbye"
         except ConnectionClosed as closed:
             return f"{config.url} ended: {closed}"
         except Lost as lost:
@@ -101,24 +106,22 @@ class Feed:
                 task.cancel()
             await asyncio.gather(watching, *self._fetching, return_exceptions=True)
             await connection.close()
-        return "closed"
 
-    async def _serve(self, connection: ClientConnection) -> None:
+    async def _serve(self, connection: ClientConnection) -> NoReturn:
+        """Read for ever. Raises ConnectionClosed and Lost."""
         self._heard = clock.steady()
         self._patient.clear()
         self._desk.begin()
         for text in self._subscriptions():
             await connection.send(text)
-        count = 0
-        async for raw in connection:
+        for count in itertools.count(1):
+            raw = await connection.recv(decode=False)  # text, too: the decoder of JSON looks at the bytes
             self._heard = clock.steady()
             self._take(raw)
-            count += 1
             if not self._desk.outbox.empty:
                 await self._desk.outbox.room()
             elif count % _BURST == 0:
                 await asyncio.sleep(0)
-        raise Lost(f"{self._config.url} said goodbye")
 
     def _subscriptions(self) -> list[str]:
         found = []
@@ -130,7 +133,7 @@ class Feed:
                 found.append(text.replace("{symbols}", everything))
         return found
 
-    def _take(self, raw: str | bytes) -> None:
+    def _take(self, raw: bytes) -> None:
         desk = self._desk
         desk.life.taken()
         now = clock.now()
@@ -139,11 +142,11 @@ class Feed:
         except Refusal as refusal:
             raise Lost(str(refusal)) from refusal
         except Bad as bad:
-            desk.refused(str(bad), raw.encode("utf-8", "backslashreplace") if isinstance(raw, str) else raw)
+            desk.refused(str(bad), raw)
             # Which books it would have changed is not known.
             desk.lost(f"a message could not be read: {bad}")
             return
-        if not events:
+        if number is not None:
             desk.number(number)
         for event in events:
             desk.take(event)
@@ -192,18 +195,18 @@ class Feed:
 
     async def _fetch(self, instrument: str) -> None:
         by = self._config.snapshot
-        if by is None or by.url is None or by.answer is None:
+        if by is None or by.url is None:
             return
         url = by.url.replace("{symbol}", self._called[instrument])
         try:
             body = await self._get(url, httpx.Timeout(by.timeout / 1e6))
-            event = self._mapper.snapshot(by.answer, decode(body), instrument, clock.now())
+            event = self._mapper.answer(decode(body), instrument, clock.now())
         except (httpx.HTTPError, OSError, TlsError, Bad) as error:
             log.warning("no snapshot; asking again later", feed=self._config.name, url=url, reason=str(error))
             self._desk.life.failed()
             return
         self._patient.pop(instrument, None)
-        self._desk.take(event)
+        self._desk.take(event, apart=True)
 
     async def _get(self, url: str, limits: httpx.Timeout) -> bytes:
         """The answer, no longer than a message may be. Raises httpx.HTTPError, OSError, TlsError or Bad."""

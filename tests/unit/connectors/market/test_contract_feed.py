@@ -89,6 +89,28 @@ def test_feed_when_the_connection_counts_makes_every_book_unknown_by_one_hole():
     assert market.wanting() == ["A", "B"]
 
 
+def test_feed_when_the_connection_counts_snapshots_have_their_numbers_and_those_from_elsewhere_have_none():
+    market = feed(Scope.CONNECTION)
+    market.take(snapshot(sequence=1, name="A"), NOW)
+    market.take(snapshot(sequence=2, name="B"), NOW)
+    assert told(market.take(Update("A", [], NOW, 3), NOW)) == []
+    assert told(market.take(snapshot(sequence=9, name="B"), NOW, apart=True)) == []
+    assert market.number(4, NOW) == []
+    assert told(market.take(snapshot(1.5, sequence=6, name="B"), NOW)) == [
+        ("sequence", True),
+        ("sequence", True),
+        ("sequence", False),
+    ]
+    assert market.wanting() == ["A"]
+
+
+def test_feed_when_the_instruments_count_a_number_of_the_connection_says_nothing():
+    market = feed(Scope.INSTRUMENT)
+    market.take(snapshot(sequence=1), NOW)
+    market.number(5, NOW)
+    assert market.number(9, NOW) == []
+
+
 def test_feed_when_a_message_comes_twice_changes_nothing_and_counts_it():
     market = feed()
     market.take(snapshot(sequence=10), NOW)
