@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from connectors.market.contract.events import (
     Bad,
@@ -18,12 +18,12 @@ from connectors.market.contract.events import (
     time_of,
 )
 from connectors.market.fix import codec
-from connectors.market.fix.codec import Field, Message
+from connectors.market.fix.codec import Message
 from connectors.market.fix.config import FixConfig, FixInstrument
 from connectors.market.fix.outputs import Pairs
 from schemas.books import Trading
 
-_SIDES = {b"0": Side.BID, b"1": Side.ASK}
+_SIDES: Mapping[bytes | None, Side] = {b"0": Side.BID, b"1": Side.ASK}
 _TRADE = b"2"
 _DELETE = b"2"
 _STATUS = {b"1": Trading.HALTED, b"2": Trading.OPEN, b"3": Trading.CLOSED, b"4": Trading.AUCTION, b"5": Trading.AUCTION}
@@ -85,10 +85,11 @@ class Reader:
         trades: list[Event] = []
         for entry in _entries(message, 269):
             at = _time(entry, stamp)
-            side = _SIDES.get(entry.get(269, b""))
-            if side is not None:
-                levels.append(Quoted(side, _price(entry), _size(entry, 1.0), entry.get(278, b"").decode("latin-1")))
-            elif entry.get(269) == _TRADE:
+            kind = entry.get(269)
+            if kind in _SIDES:
+                identity = entry.get(278, b"").decode("latin-1")
+                levels.append(Quoted(_SIDES[kind], _price(entry), _size(entry, 1.0), identity))
+            elif kind == _TRADE:
                 trades.append(Trade(instrument, _price(entry), _size(entry, 0.0), at))
         sequence = message.number(83) if self._numbered else None
         # The trade first, so that one tick shows the whole state: it waits in the feed until the book is known.
@@ -104,30 +105,32 @@ class Reader:
         newest = 0
 
         def flush() -> None:
-            nonlocal newest
-            if changes:
+            if changes or numbers:
                 first, sequence = (min(numbers), max(numbers)) if numbers else (None, None)
                 events.append(Update(current, tuple(changes), newest, sequence, first))
-            changes.clear()
-            numbers.clear()
-            newest = 0
+                changes.clear()
+                numbers.clear()
 
         for entry in _entries(message, 279):
-            last = entry.get(55, last)
-            instrument = self._instrument(last, requested)
-            if instrument != current:
-                flush()
-                current = instrument
+            symbol = entry.get(55, last)
+            if symbol != last or not current:
+                instrument = self._instrument(symbol, requested)
+                if instrument != current:
+                    flush()
+                    current = instrument
+                last = symbol
             at = _time(entry, stamp)
-            newest = max(newest, at)
-            if self._numbered and (number := entry.get(83)) is not None:
-                numbers.append(int(number))
-            side = _SIDES.get(entry.get(269, b""))
-            if side is not None:
-                changes.append(_change(side, entry))
-            elif entry.get(269) == _TRADE and entry.get(279) != _DELETE:
+            number = int(entry[83]) if self._numbered and 83 in entry else None
+            kind = entry.get(269)
+            if kind == _TRADE and entry.get(279) != _DELETE:
                 flush()
-                events.append(Trade(instrument, _price(entry), _size(entry, 0.0), at))
+                events.append(Trade(current, _price(entry), _size(entry, 0.0), at, number))
+                continue
+            newest = max(newest, at) if changes or numbers else at
+            if number is not None:
+                numbers.append(number)  # what else the venue tells is counted, too
+            if kind in _SIDES:
+                changes.append(_change(_SIDES[kind], entry))
         flush()
         return events
 
@@ -138,19 +141,18 @@ class Reader:
         return found
 
 
-def _entries(message: Message, delimiter: int) -> Iterator[dict[int, bytes]]:
+def _entries(message: Message, delimiter: int) -> list[dict[int, bytes]]:
     """The repeating group behind NoMDEntries (268), each entry beginning with ``delimiter``. Raises Bad."""
-    fields: Sequence[Field] = message.fields
-    tags = [tag for tag, _ in fields]
+    fields = message.fields
     said = message.first.get(268, b"")
     if not said.isdigit():
         raise Bad("NoMDEntries (268) is missing")
-    start, count = tags.index(268), int(said)
-    begins = [place for place, tag in enumerate(tags[start:], start) if tag == delimiter]
-    if len(begins) != count:
-        raise Bad(f"NoMDEntries (268) is {count}, but there are {len(begins)} entries")
-    for begin, end in zip(begins, [*begins[1:], len(fields)], strict=True):
-        yield dict(fields[begin:end])
+    begins = [place for place, field in enumerate(fields) if field[0] == delimiter]
+    if len(begins) != int(said):
+        raise Bad(f"NoMDEntries (268) is {int(said)}, but there are {len(begins)} entries")
+    if begins and fields[begins[0] - 1][0] != 268:
+        raise Bad("the entries do not begin behind NoMDEntries (268)")
+    return [dict(fields[begin:end]) for begin, end in zip(begins, [*begins[1:], len(fields)], strict=True)]
 
 
 def _change(side: Side, entry: dict[int, bytes]) -> Quoted:
@@ -182,6 +184,6 @@ def _stamp(message: Message) -> int:
 
 def _time(entry: dict[int, bytes], stamp: int) -> int:
     """MDEntryDate (272) and MDEntryTime (273), else the time of the message."""
-    if 272 in entry and 273 in entry:
+    if 273 in entry and 272 in entry:
         return time_of(codec.time_of(entry[272] + b"-" + entry[273]))
     return stamp

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import threading
@@ -114,10 +113,12 @@ class Feed:
         self._desk.begin()
         for text in self._subscriptions():
             await connection.send(text)
-        for count in itertools.count(1):
+        count = 0
+        while True:
             raw = await connection.recv(decode=False)  # text, too: the decoder of JSON looks at the bytes
             self._heard = clock.steady()
             self._take(raw)
+            count += 1
             if not self._desk.outbox.empty:
                 await self._desk.outbox.room()
             elif count % _BURST == 0:
