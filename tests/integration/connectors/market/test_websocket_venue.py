@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -147,7 +148,7 @@ def cut(exchange: Exchange) -> None:
     """The connection breaks in the middle of a message."""
     exchange.change()
     exchange.connections[-1].socket.sendall(b"\x81\x7e\x01\x00{")
-    exchange.connections[-1].socket.close()
+    exchange.connections[-1].socket.shutdown(socket.SHUT_RDWR)
 
 
 def rubbish(exchange: Exchange) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def test_reader_when_the_venue_numbers_its_updates_leaves_no_number_out():
         entry("0", "C", "100", number="7"),
         entry("0", "1", "3.2", number="8"),
     ]
-    found = read("X", (268, "5"), *sum(entries, []), numbered=True, requested="WTI")
+    found = read("X", (268, "5"), *chain.from_iterable(entries), numbered=True, requested="WTI")
     assert found == [
         Update("WTI", (Quoted(Side.BID, 3.1, 5.0),), AT, 4, 4),
         Trade("WTI", 3.1, 5.0, AT, 5),
