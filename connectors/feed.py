@@ -140,7 +140,10 @@ class FeedTracker:
     def overflowed(
         self, key: str, point: str | None, *, event_time: int, receive_time: int, count: int | None, detail: str
     ) -> list[Gap]:
-        """The source says that it dropped data of the stream, ``count`` records if known; its next arrival closes."""
+        """The source says that it dropped data of the stream, ``count`` records if known; its next arrival closes.
+
+        What is dropped until then belongs to the same gap: its closing says how many they were together.
+        """
         return self._interrupted(key, point, GapReason.OVERFLOW, event_time, receive_time, count, detail)
 
     def _elapsed(self, at: int) -> int:
@@ -157,7 +160,9 @@ class FeedTracker:
         detail: str,
     ) -> list[Gap]:
         opened = self._open.setdefault((key, point), {})
-        if reason in opened:
+        if (before := opened.get(reason)) is not None:
+            together = None if before.count is None or count is None else before.count + count
+            opened[reason] = structs.replace(before, count=together)
             return []
         gap = self._gap(key, point, reason, f"{event_time}", event_time, receive_time, count=count, detail=detail)
         opened[reason] = gap

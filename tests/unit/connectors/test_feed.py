@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,14 @@ def test_feed_when_another_point_arrives_keeps_the_overflow_of_the_first_open() 
     (gap,) = tracker.overflowed("b1", "soc", event_time=T0, receive_time=T0, count=3, detail="queue")
     assert arrive(tracker, 1, 1, point="power").gaps == []
     assert [(g.gap_id, g.count) for g in arrive(tracker, 1, 2).gaps] == [(gap.gap_id, 3)]
+
+
+@pytest.mark.parametrize(("second", "together"), [(4, 7), (None, None)])
+def test_feed_when_more_is_dropped_before_data_comes_says_at_the_end_how_much_it_was(second, together) -> None:
+    tracker = FeedTracker(Feed.TELEMETRY)
+    (gap,) = tracker.overflowed("b1", "soc", event_time=T0, receive_time=T0, count=3, detail="queue")
+    assert tracker.overflowed("b1", "soc", event_time=T0 + 1, receive_time=T0, count=second, detail="queue") == []
+    assert [(g.gap_id, g.count, g.open) for g in arrive(tracker, 1, 2).gaps] == [(gap.gap_id, together, False)]
 
 
 @given(st.text("ab/", min_size=1, max_size=200), st.integers(0, 2**62), st.sampled_from(["x", "y" * 200]))
