@@ -32,9 +32,9 @@ def device(name: str, port: int, registers: list[dict], **fields) -> ModbusDevic
     return ModbusDevice.model_validate({"name": name, **where, "registers": registers, **settings, **fields})
 
 
-Action = Callable[[int, int, list[int], list[int] | list[bool]], Awaitable[ExcCodes | None]]
-"""What a device does when it is written to: function, address, all registers of the table, what is to be stored; the
-last is what will be, and may be altered."""
+Action = Callable[[int, int, list[int], list[int] | list[bool] | None], Awaitable[ExcCodes | None]]
+"""What a device does with a request: function, address, all registers of the table, and what is to be stored, which may
+be altered; None: it is read."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def serving(
     make: Callable[[SimDevice], Any],
     holding: list[SimData],
     live: list[int] | None = None,
-    written: Action | None = None,
+    acts: Action | None = None,
 ) -> Iterator[None]:
     """What ``make`` makes of unit 1 with these holding registers; what is in ``live`` later is what they hold then."""
     stop, ready = threading.Event(), threading.Event()
@@ -50,8 +50,8 @@ def serving(
     async def refresh(
         function: int, _start: int, address: int, _count: int, registers: list[int], stored: Any
     ) -> ExcCodes | None:
-        if stored and written is not None:
-            return await written(function, address, registers, stored)
+        if acts is not None:
+            return await acts(function, address, registers, stored)
         if function == 3 and live is not None:
             registers[: len(live)] = live
         return None
@@ -81,11 +81,11 @@ def server(
     holding: list[SimData],
     framer: FramerType = FramerType.SOCKET,
     live: list[int] | None = None,
-    written: Action | None = None,
+    acts: Action | None = None,
 ) -> AbstractContextManager[None]:
     """pymodbus' TCP server."""
     address = ("127.0.0.1", port)
-    return serving(lambda unit: ModbusTcpServer(unit, framer=framer, address=address), holding, live, written)
+    return serving(lambda unit: ModbusTcpServer(unit, framer=framer, address=address), holding, live, acts)
 
 
 @contextmanager

@@ -110,6 +110,8 @@ class Device:
         self._do = do
 
     async def __call__(self, function, address, registers, stored) -> ExcCodes | None:
+        if stored is None:
+            return None
         self.stored.append((function, address, list(stored)))
         return await self._do(function, address, registers, stored) if self._do else None
 
@@ -133,7 +135,7 @@ def typed(tmp_path, free_port):
 )
 def test_modbus_write_when_confirmed_sets_every_type_and_reads_it_back(typed, free_port, framing, framer):
     device, taken = Device(), []
-    with server(free_port, HELD, framer, written=device):
+    with server(free_port, HELD, framer, acts=device):
         for point, value in (
             ("setpoint", "50.5"),
             ("ramp", "1.5"),
@@ -169,7 +171,7 @@ def test_modbus_write_when_typed_is_recorded_before_and_after_with_everything(
     line = [sys.executable, "-m", "streams.cli", "modbus", "write", str(file), "gas-1", "offset", "-20"]
     line += ["--reason", "grid asks for less", "--kafka", cluster.bootstrap]
     device = Device()
-    with server(free_port, HELD, written=device):
+    with server(free_port, HELD, acts=device):
         dry = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert not device.stored, "a dry run writes nothing"
         done = subprocess.run([*line, "--yes"], env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -216,7 +218,7 @@ def test_modbus_write_when_typed_is_recorded_before_and_after_with_everything(
 )
 def test_modbus_write_when_it_may_not_be_is_refused_in_words_and_sends_nothing(typed, free_port, point, value, said):
     device, taken = Device(), []
-    with server(free_port, HELD, written=device), pytest.raises(CommandError) as refused:
+    with server(free_port, HELD, acts=device), pytest.raises(CommandError) as refused:
         typed(point, value, taken.append)
     assert said in str(refused.value)
     assert not device.stored
@@ -242,7 +244,7 @@ def test_modbus_write_when_kafka_is_away_sends_nothing(typed, free_port, monkeyp
         raise ControlError("Kafka did not take it")
 
     device = Device()
-    with server(free_port, HELD, written=device), pytest.raises(CommandError) as refused:
+    with server(free_port, HELD, acts=device), pytest.raises(CommandError) as refused:
         typed("setpoint", "50", gone)
     assert not device.stored
     assert "nothing was written to gas-1, because the attempt could not be recorded" in str(refused.value)
@@ -317,7 +319,7 @@ async def confirms_and_ramps(function, address, registers, stored):
 )
 def test_modbus_write_when_the_device_does_as_it_likes_says_what_was_seen(typed, free_port, does, outcome, after, said):
     device, taken = Device(does), []
-    with server(free_port, HELD, written=device):
+    with server(free_port, HELD, acts=device):
         fine, page = typed("setpoint", "50", taken.append)
     assert fine is (outcome is WriteOutcome.WRITTEN)
     assert len(device.stored) == 1, "a write is sent once"
@@ -344,7 +346,7 @@ def test_modbus_write_when_a_sunspec_point_is_named_finds_it_in_the_map(typed, f
     held = [SimData(40_000, datatype=DataType.REGISTERS, values=image(controls))]
     name, taken, device = f"{controls.gname}.WMaxLimPct", [], Device()
     text = SUNSPEC.replace("controls.WMaxLimPct", name)
-    with server(free_port, held, written=device):
+    with server(free_port, held, acts=device):
         assert typed(name, "62.5", taken.append, text=text)[0]
         with pytest.raises(CommandError, match="is not writable"):
             typed(f"{controls.gname}.Conn", "0", taken.append, text=text)
