@@ -21,9 +21,9 @@ class Event(Record, frozen=True, kw_only=True):
     shelved): null where the condition has no such state. ``level``: the device's word for the active state, ``High``
     for one. ``comment``: an operator's. ``quality`` with ``reason``: how far the condition's state can be trusted.
 
-    ``refreshed``: the state told again because we asked; news only if its ``event_id`` is new. While a gap of the feed
-    ``events`` is open, nothing is known of the device's conditions; all those that still need somebody are told again
-    before it closes, so that those which were not are over.
+    ``refreshed``: the state told because we asked for all; news only if its ``event_id`` is new. While a gap of the
+    feed ``events`` is open, nothing is known of the device's conditions; all those that still need somebody are told
+    again before it closes, so that those which were not are over.
 
     ``event_time``: when it happened; ``source_time``: when the device's server learned of it, null if it does not say.
     ``sequence`` counts the device's events from 1 since the connector started.

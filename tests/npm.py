@@ -1,15 +1,20 @@
-"""npm packages that tests need as the other side, installed as their lock says, once per lock and machine."""
+"""npm packages that tests need as the other side, installed as their lock says, once per lock and machine; and scripts
+that use them, which do what they are told."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import queue
 import shutil
 import subprocess
 import tempfile
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +47,52 @@ def _install(sources: Path, folder: Path) -> None:
             pytest.skip(f"npm could not install {sources}: {result.stderr.strip()[-300:]}")
         with suppress(OSError):  # another process was faster: its folder is not empty
             Path(work).rename(folder)
+
+
+class NodeProcess:
+    """A script that takes a line of JSON for each thing to do, and says by lines of JSON what has happened."""
+
+    def __init__(self, modules: Path, script: Path, *arguments: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            ["node", str(script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NODE_PATH": str(modules)},
+        )
+        self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith("{"):  # packages log to standard output as well
+                self._lines.put(json.loads(line))
+
+    def until(self, event: str, timeout: float = 20.0) -> dict[str, Any]:
+        """Wait for the next such event."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                found = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                pytest.fail(f"no {event} within {timeout} s; before: {self.events[-5:]}")
+            self.events.append(found)
+            if found["event"] == event:
+                return found
+
+    def do(self, what: str, **more: Any) -> None:
+        """Tell the script to do something, and wait until it has."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"do": what, **more}) + "\n")
+        self.process.stdin.flush()
+        self.until("done")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with suppress(OSError):
+                    stream.close()

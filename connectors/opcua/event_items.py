@@ -1,13 +1,15 @@
 """The events of one session: watched objects, their types, and the states of conditions asked for anew.
 
 A new session, or a queue that overflowed on the server, means that changes of conditions were missed. ConditionRefresh
-(OPC 10000-9, section 5.5.7) has the server tell all states that still need somebody, between a start and an end event
-for each watched object; after the last end the gap is closed.
+(OPC 10000-9, section 5.5.7) has the server tell all states that still need somebody; then the gap is closed. The start
+and end events around the answer come for the Server object alone on some servers, and then say nothing of the order in
+which other objects' events come: so the answer has ended when there was an end and nothing more for two publishings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -62,14 +64,19 @@ class EventItems:
         self._namespaces: list[str] = []
         self._ceiling = server.backoff_ceiling / 1e6
         self._ask_at: float | None = None  # when the states are to be asked for
-        self._asked_at = 0.0
-        self._asked = 0  # the same in microseconds UTC: the question's name
-        self._answering: set[int] = set()  # handles whose refresh is on
-        self._awaited: set[int] = set()  # handles whose refresh has not ended
+        self._asked_at = -math.inf
+        self._asked: int | None = None  # the same in microseconds UTC, the question's name; None: all is answered
+        self._begun: set[int] = set()  # handles whose answer has begun and not ended
+        self._ended = False  # an answer has ended
+        self._answered_at = 0.0  # the newest word of the answer
 
-    async def create(self, client: Client, subscription: int) -> None:
-        """Watch all objects, then ask for the states. Raises ua.UaError, OSError or TimeoutError as it breaks."""
+    async def create(self, client: Client, subscription: int, interval: float) -> None:
+        """Watch all objects, then ask for the states. ``interval``: seconds between two publishings.
+
+        Raises ua.UaError, OSError or TimeoutError when the connection breaks.
+        """
         self._client, self._subscription = client, subscription
+        self._grace = 2 * interval
         self._namespaces = await client.get_namespace_array()
         await self._look_for_types()
         for handle in self._wanted:
@@ -78,12 +85,14 @@ class EventItems:
 
     async def look_after(self) -> None:
         """Ask for the states when that is due, and for no longer than they may take. Raises as :meth:`create`."""
-        now = asyncio.get_running_loop().time()
-        if self._awaited and now - self._asked_at > max(self._ceiling, self._server.timeout / 1e6):
-            self._awaited.clear()
-            self._answering.clear()
-            self._complete("the server has not said that it has told all states of its conditions")
-        if self._ask_at is not None and now >= self._ask_at and not self._awaited and not self._feed.full:
+        now, timeout = asyncio.get_running_loop().time(), self._server.timeout / 1e6
+        if self._asked is not None:
+            quiet = now - self._answered_at
+            if self._ended and not self._begun and quiet > self._grace:
+                self._complete("the states of all conditions that need somebody have been told again")
+            elif quiet > timeout + self._grace:
+                self._complete("the server has not said that it has told all states of its conditions")
+        elif self._ask_at is not None and now >= self._ask_at and not self._feed.full:
             await self._refresh()
 
     async def retry(self) -> None:
@@ -102,13 +111,12 @@ class EventItems:
             told = said(chosen, one.EventFields or ())
             kind = type_of(told)
             if kind == _START:
-                self._answering.add(one.ClientHandle)
+                self._begun.add(one.ClientHandle)
+                self._answered_at = asyncio.get_running_loop().time()
             elif kind == _END:
-                self._answering.discard(one.ClientHandle)
-                if one.ClientHandle in self._awaited:
-                    self._awaited.discard(one.ClientHandle)
-                    if not self._awaited:
-                        self._complete("the states of all conditions that need somebody have been told again")
+                self._begun.discard(one.ClientHandle)
+                self._ended = True
+                self._answered_at = asyncio.get_running_loop().time()
             elif kind == _REQUIRED:
                 self._lost("the server says that states of conditions must be asked for anew")
             elif kind == _OVERFLOW:
@@ -140,7 +148,9 @@ class EventItems:
             source = f"opcua:{self._server.name}:{wanted.place}"
             self._feed.dead_letter(source, str(error), repr(told).encode(), received)
             return
-        is_answer = handle in self._answering and event.condition_id is not None
+        is_answer = self._asked is not None and event.condition_id is not None
+        if is_answer:
+            self._answered_at = asyncio.get_running_loop().time()
         if not self._told.tell(event, self._asked if is_answer else None):
             self._lost("events found no room while Kafka took nothing")
 
@@ -221,6 +231,8 @@ class EventItems:
         self._ask_at = now if now - self._asked_at > self._ceiling else self._asked_at + self._ceiling
 
     def _complete(self, detail: str) -> None:
+        """The question is answered; unless something was lost meanwhile, all is known."""
+        self._asked = None
         if self._ask_at is None:
             self._told.known(detail)
 
@@ -229,9 +241,9 @@ class EventItems:
         if not self._fields:
             return
         self._ask_at = None
-        self._asked_at, self._asked = asyncio.get_running_loop().time(), clock.now()
-        self._answering.clear()
-        self._awaited = set(self._fields)
+        self._asked_at = self._answered_at = asyncio.get_running_loop().time()
+        self._asked, self._ended = clock.now(), False
+        self._begun.clear()
         request = ua.CallMethodRequest(
             ObjectId=standard(ObjectIds.ConditionType),
             MethodId=standard(ObjectIds.ConditionType_ConditionRefresh),
@@ -244,6 +256,5 @@ class EventItems:
             code = int(error.code)
         status = status_name(code)
         if code >> 30 and status != "BadRefreshInProgress":
-            self._awaited.clear()
             log.info("the server tells no states of conditions", device=self._server.name, status=status)
             self._complete(f"the server tells no states of conditions: {status}")

@@ -53,6 +53,7 @@ FIELDS = (
         Field(ObjectIds.AlarmConditionType, path)
         for path in ("ActiveState/Id", "ActiveState/EffectiveDisplayName", "SuppressedOrShelved")
     ),
+    Field(ObjectIds.ExclusiveLimitAlarmType, "LimitState/CurrentState"),
 )
 Said = Mapping[str, object]
 """What a notification says, by the path of the field."""
@@ -123,7 +124,7 @@ def event_of(
         acknowledged=_flag(said.get("AckedState/Id")),
         confirmed=_flag(said.get("ConfirmedState/Id")),
         suppressed=_flag(said.get("SuppressedOrShelved")),
-        level=_text(said.get("ActiveState/EffectiveDisplayName")),
+        level=_text(said.get("LimitState/CurrentState")) or _text(said.get("ActiveState/EffectiveDisplayName")),
         comment=_text(said.get("Comment")),
         quality=quality,
         reason="; ".join(reasons),

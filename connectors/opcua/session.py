@@ -106,7 +106,7 @@ class Session:
                 self._feed.watch(node.point, node.silence)
         await self._items.create(client, self._subscription)
         if self._events is not None:
-            await self._events.create(client, self._subscription)
+            await self._events.create(client, self._subscription, given.RevisedPublishingInterval / 1e3)
         if self.live:  # the first data came before the last of the nodes was refused
             self._show_state()
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from connectors.sparkplug.address import Node, Verb
 from connectors.sparkplug.config import SparkplugConfig
 from connectors.sparkplug.simulator import EdgeNode
-from tests.npm import installed
+from tests.npm import NodeProcess, installed
 
 NODE_SOURCES = Path(__file__).parent / "node"
 
@@ -125,53 +122,14 @@ def npm_modules() -> Path:
     return installed(NODE_SOURCES)
 
 
-class NpmEdge:
-    """A process with an edge node of sparkplug-client."""
-
-    def __init__(self, modules: Path, port: int, group: str, node: str, births: dict[str, Any]) -> None:
-        command = ["node", str(NODE_SOURCES / "edge.js"), str(port), group, node, json.dumps(births)]
-        env = {**os.environ, "NODE_PATH": str(modules)}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-        self.events: list[dict[str, Any]] = []
-        self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._lines.put(json.loads(line))
-
-    def until(self, event: str, timeout: float = 20.0) -> None:
-        """Wait for the next such event."""
-        deadline = time.monotonic() + timeout
-        while True:
-            found = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
-            self.events.append(found)
-            if found["event"] == event:
-                return
-
-    def do(self, what: str, **more: Any) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps({"do": what, **more}) + "\n")
-        self.process.stdin.flush()
-        self.until("done")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-
 @pytest.fixture
-def npm_edge(npm_modules: Path, mosquitto: tuple[str, int], group: str) -> Iterator[Callable[..., NpmEdge]]:
+def npm_edge(npm_modules: Path, mosquitto: tuple[str, int], group: str) -> Iterator[Callable[..., NodeProcess]]:
     """Starts the node n of the group with the births given, and waits until it has published them."""
     with contextlib.ExitStack() as stack:
 
-        def start(**births: Any) -> NpmEdge:
-            one = NpmEdge(npm_modules, mosquitto[1], group, "n", births)
+        def start(**births: Any) -> NodeProcess:
+            script = NODE_SOURCES / "edge.js"
+            one = NodeProcess(npm_modules, script, str(mosquitto[1]), group, "n", json.dumps(births))
             stack.callback(one.close)
             one.until("born")
             return one

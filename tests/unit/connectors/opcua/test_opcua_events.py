@@ -38,7 +38,8 @@ ALARM = {
     "AckedState/Id": False,
     "ConfirmedState/Id": None,
     "ActiveState/Id": True,
-    "ActiveState/EffectiveDisplayName": ua.LocalizedText("HighHigh"),
+    "ActiveState/EffectiveDisplayName": ua.LocalizedText("Active"),
+    "LimitState/CurrentState": ua.LocalizedText("HighHigh"),
     "SuppressedOrShelved": False,
 }
 
@@ -148,7 +149,7 @@ def test_event_when_a_server_says_anything_at_all_keeps_its_contract_or_is_refus
 
 def test_filters_when_tried_in_turn_ask_for_less_each_time():
     asked = [(chosen == FIELDS, len(one.SelectClauses), len(one.WhereClause.Elements)) for chosen, one in filters(500)]
-    assert asked == [(True, 20, 1), (False, 8, 1), (True, 20, 0), (False, 8, 0)]
+    assert asked == [(True, 21, 1), (False, 8, 1), (True, 21, 0), (False, 8, 0)]
     assert [len(one.WhereClause.Elements) for _, one in filters(1)] == [0, 0]
     (chosen, asked_first), *_ = filters(500)
     condition = asked_first.SelectClauses[[field.path for field in chosen].index("")]

@@ -1,0 +1,170 @@
+"""Another maker's server, node-opcua: values, overflow, deadband, alarms, a restart with other numbers, security."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncua.ua.status_codes import StatusCodes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from schemas.base import Quality
+from tests.integration.connectors.opcua.plant import MOMENT, URI, connector, node, settings, unused_port
+from tests.integration.connectors.opcua.test_opcua_security import make
+from tests.npm import NodeProcess, installed
+
+SOURCES = Path(__file__).parent / "node"
+
+
+class Server(NodeProcess):
+    """A process with a server of node-opcua. ``index``: the number of the plant's namespace."""
+
+    index: int
+
+    def __init__(self, packages: Path, folder: Path, port: int, **options: Any) -> None:
+        self.url = f"opc.tcp://127.0.0.1:{port}/plant"
+        given = {"port": port, "uri": URI, "folder": str(folder), "before": [], **options}
+        super().__init__(packages, SOURCES / "server.js", json.dumps(given))
+
+    def write(self, name: str, value: float, code: int = 0, moment: datetime | None = None) -> None:
+        time = {"time": moment.isoformat()} if moment else {}
+        self.do("write", node=name, value=value, code=code, **time)
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts servers, each with certificates of its own unless ``folder`` is given."""
+    packages = installed(SOURCES)
+    features = ["node", "-p", "process.features.require_module"]
+    if subprocess.run(features, capture_output=True, text=True, check=False, timeout=20).stdout.strip() != "true":
+        pytest.skip("node-opcua needs Node.js 20.19, 22.12 or newer")
+    with ExitStack() as stack:
+
+        def one(port: int | None = None, folder: Path | None = None, **options: Any) -> Server:
+            own = folder or tmp_path_factory.mktemp("pki")
+            server = Server(packages, own, port or unused_port(), **options)
+            stack.callback(server.close)
+            server.index = server.until("started", 60)["index"]
+            return server
+
+        yield one
+
+
+@pytest.fixture(scope="module")
+def server(start: Start) -> Server:
+    """One server for most tests."""
+    return start()
+
+
+def test_node_opcua_when_values_change_keeps_number_status_and_source_time(tape, running, server):
+    with running(connector(settings(server.url, node("a", "A"), node("b", "B")))):
+        tape.until(lambda: tape.samples("a") and tape.samples("b"), "the first values")
+        server.write("A", 42.5, moment=MOMENT)
+        server.write("B", 7.0, StatusCodes.BadSensorFailure)
+        tape.until(lambda: tape.samples("b")[-1].quality is Quality.BAD, "the bad value")
+        tape.until(lambda: tape.samples("a")[-1].value == 42.5, "the good value")
+        server.write("B", 8.0, StatusCodes.UncertainLastUsableValue)
+        tape.until(lambda: tape.samples("b")[-1].value == 8.0, "the doubtful value")
+    good, bad = tape.samples("a")[-1], next(s for s in tape.samples("b") if s.quality is Quality.BAD)
+    assert (good.quality, good.event_time) == (Quality.GOOD, round(MOMENT.timestamp() * 1e6))
+    assert (bad.value, bad.reason) == (7.0, "BadSensorFailure")
+    assert tape.samples("b")[-1].quality is Quality.UNCERTAIN
+    assert tape.samples("b")[-1].reason == "UncertainLastUsableValue"
+    assert not tape.letters()
+
+
+def test_node_opcua_when_its_queue_overflows_the_gap_stands_before_the_value(tape, running, server):
+    slow = settings(
+        server.url, node("a", "A", queue_size=2, sampling_interval=0.05), publishing_interval=2, keep_alive=5
+    )
+    with running(connector(slow)):
+        tape.until(lambda: tape.samples("a"), "the first value")
+        numbers = count(100)
+
+        def overflown() -> bool:
+            server.write("A", float(next(numbers)))  # each between two readings of the tape, a tenth of a second apart
+            return len(tape.gaps("overflow")) == 2
+
+        tape.until(overflown, "a gap, opened and closed")
+    opened, closed = tape.gaps("overflow")
+    assert (opened.point, opened.open, closed.open) == ("a", True, False)
+    after = next(s for s in tape.samples("a") if s.receive_time > opened.receive_time)
+    assert after.quality is Quality.GOOD
+
+
+def test_node_opcua_when_a_percent_deadband_is_set_smaller_changes_do_not_come(tape, running, server):
+    server.write("A", 0.0)
+    filtered = node("a", "A", deadband={"percent": 5}, sampling_interval=0.05)
+    with running(connector(settings(server.url, filtered, node("all", "A", sampling_interval=0.05)))):
+        tape.until(lambda: tape.samples("a") and tape.samples("all"), "the first values")
+        for value in (9.0, 21.0, 30.0, 32.0):  # 5 % of 0 to 200 is 10
+            server.write("A", value)
+            tape.until(lambda value=value: tape.samples("all")[-1].value == value, "the unfiltered point")
+        tape.until(lambda: tape.samples("a")[-1].value == 32.0, "the second large change")
+    assert [s.value for s in tape.samples("a")] == [0.0, 21.0, 32.0]
+
+
+def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_states_are_told(tape, running, server):
+    limits = {"path": "Boiler", "types": ["LimitAlarmType"]}
+    server.write("P", 0.0)
+    with running(connector(settings(server.url, events=[limits, {"types": ["SystemEventType"]}]))):
+        tape.until(lambda: [g.open for g in tape.gaps() if g.feed == "events"] == [True, False], "watched")
+        server.write("P", 120.0)
+        tape.until(lambda: tape.events() and tape.events()[-1].active, "the alarm")
+        server.do("event", message="pump started", severity=300)
+        tape.until(lambda: tape.events()[-1].message == "pump started", "an event of another type")
+        server.do("acknowledge")
+        tape.until(lambda: tape.events()[-1].acknowledged, "that it was acknowledged")
+        server.do("cut")
+        tape.until(lambda: len([g for g in tape.gaps() if g.feed == "events"]) == 4, "a gap, closed again")
+        tape.until(lambda: tape.events()[-1].refreshed, "the present state")
+        assert "told again" in tape.gaps()[-1].detail
+    came, started = (
+        next(e for e in tape.events() if e.message == text) for text in (tape.events()[0].message, "pump started")
+    )
+    assert (came.type, came.condition, came.retain, came.acknowledged) == (
+        "ExclusiveLimitAlarmType",
+        "Pressure",
+        True,
+        False,
+    )
+    assert came.condition_id == f"nsu={URI};s=Pressure"
+    assert (started.type, started.severity, started.condition_id) == ("SystemEventType", 300, None)
+    latest = tape.events()[-1]
+    assert (latest.condition_id, latest.active, latest.acknowledged) == (came.condition_id, True, True)
+    assert (latest.level, latest.comment) == ("High", "seen")
+    assert len(set(tape.ids)) == len(tape.ids)
+
+
+def test_node_opcua_when_restarted_with_other_namespace_numbers_its_nodes_are_found_over_an_encrypted_channel(
+    tape, running, start, tmp_path
+):
+    make(tmp_path, "client", ExtendedKeyUsageOID.CLIENT_AUTH)
+    make(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH)
+    (tmp_path / "trusted").mkdir()
+    shutil.copy(tmp_path / "server.pem", tmp_path / "trusted")
+    port, files = unused_port(), {"certificate": "server.pem", "key": "server.key.pem"}
+    secured = {name: str(tmp_path / file) for name, file in files.items()} | {"application": "urn:test:server"}
+    security = {"certificate": "client.pem", "private_key": "client.key.pem", "trust_folder": "trusted"}
+    first = start(port, tmp_path / "pki", **secured)
+    with running(connector(settings(first.url, node("a", "A"), folder=tmp_path, timeout=10, security=security))):
+        tape.until(lambda: tape.samples("a"), "the first value")
+        first.close()
+        tape.until(lambda: len(tape.gaps("disconnected")) == 3, "a gap for the lost server")
+        second = start(port, tmp_path / "pki", before=["urn:test:new", "urn:test:newer"], **secured)
+        second.write("A", 8.0)
+        tape.until(lambda: tape.samples("a")[-1].value == 8.0, "the value of the new server")
+        tape.until(lambda: [g.open for g in tape.gaps("disconnected")][2:] == [True, False], "the gap is closed")
+    second.close()
+    assert second.index == first.index + 2
