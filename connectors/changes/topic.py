@@ -102,7 +102,12 @@ class Followed:
             change = refusal.change
             key = key_of(self.name, change.device)
             metrics.REFUSED_SETTINGS.inc()
-            log.error("changed settings of a device are refused; what runs goes on", at=str(change.at), key=key)
+            log.error(
+                "changed settings of a device are refused; what runs goes on",
+                at=str(change.at),
+                key=key,
+                why=refusal.reason,
+            )
             letter = DeadLetter(
                 letter_id=f"{APPLICATION}/{change.at.topic}/{change.at.partition}/{change.at.offset}",
                 application=APPLICATION,

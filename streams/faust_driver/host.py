@@ -61,6 +61,7 @@ class Host:
         self._due: dict[TP, int] = {}
         """The offset that each input of the tasks goes on with."""
         self._heard: dict[TP, float] = {}
+        self._ends: dict[TP, int] = {}
         self._lock = asyncio.Lock()
         self._log = Log(cluster, self.name)
 
@@ -177,12 +178,15 @@ class Host:
         await self._write()
 
     async def _silent(self, place: TP) -> int | None:
-        """Where the log ends, when all of it was fetched and nothing has been handed on for a while."""
-        since = self._heard.setdefault(place, time.monotonic())
-        if time.monotonic() - since < self._options.idle_after:
+        """Where the log ends, when all of it was fetched and nothing has been handed on for a while since."""
+        now = time.monotonic()
+        if now - self._heard.setdefault(place, now) < self._options.idle_after:
             return None
         position: int | None = await self._consumer.position(place)
         if position is None or position < (self._consumer.highwater(place) or 0):
+            return None
+        if self._ends.get(place) != position:
+            self._ends[place], self._heard[place] = position, now  # what was fetched may be on its way
             return None
         return position
 
@@ -224,6 +228,7 @@ class Host:
             self._tasks.clear()
             self._due.clear()
             self._heard.clear()
+            self._ends.clear()
 
     async def _task(self, partition: int) -> Task:
         """The task of a partition: with its state, and with all that is broadcast already known to it."""
