@@ -10,12 +10,13 @@ from typing import Any
 from processors.operands import operand_name
 from processors.wording import money, number, quantity, span, unit_name
 from schemas.alerts import Alert
-from schemas.base import Record
+from schemas.base import Quality, Record
 from schemas.books import Book
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
 from schemas.device_settings import DeviceSettings
 from schemas.devices import Device, Storage
+from schemas.events import Event
 from schemas.exposures import Exposure, LimitUse
 from schemas.fills import Fill
 from schemas.gaps import Gap
@@ -114,6 +115,15 @@ def _device_settings(r: DeviceSettings) -> str:
     where = f" in {r.section.value}" if r.section else ""
     by = f" by {r.actor}" if r.actor else ""
     return f"{r.device} of {r.process}: {r.change.value}{where}{by}"
+
+
+def _event(r: Event) -> str:
+    states = {"active": r.active, "acknowledged": r.acknowledged, "confirmed": r.confirmed, "suppressed": r.suppressed}
+    told = [name if state else f"not {name}" for name, state in states.items() if state is not None]
+    what = f"{r.device}: {r.condition or r.type} of {r.source or 'the device'}: {r.message or 'no message'}"
+    severity = [] if r.severity is None else [f"severity {r.severity}"]
+    why = [] if r.quality is Quality.GOOD else [f"{r.quality.value} ({r.reason})"]
+    return "; ".join([what, *severity, *([", ".join(told)] if told else []), *why])
 
 
 def _exposure(r: Exposure) -> str:
@@ -227,6 +237,7 @@ _WORDS: dict[type[Any], Callable[[Any], str]] = {
     Book: _book,
     DeadLetter: _dead_letter,
     Device: _device,
+    Event: _event,
     DeviceSettings: _device_settings,
     Exposure: _exposure,
     Fill: _fill,

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from processors.wording import number
 from schemas import topics
-from schemas.base import Coordinates
+from schemas.base import Coordinates, Quality
 from schemas.books import Book, BookState, Level, Trading
 from schemas.dead_letters import DeadLetter
 from schemas.device_settings import DeviceChange, DeviceSection, DeviceSettings
 from schemas.devices import Device, DeviceState
+from schemas.events import Event
 from schemas.topics import Topic
 from schemas.writes import Write, WriteOutcome
 from streams.commands.describe import describe, moment, plain
@@ -75,6 +76,25 @@ def test_describe_when_record_is_of_any_topic_says_it_in_one_line(topic: Topic, 
         text = {"section": DeviceSection.MODBUS, "settings": "port = 1502"}
         wanted = DeviceSettings(process="north", device="gas-1", change=DeviceChange.SET, actor="ann", **text, **times)
         assert describe(wanted) == "gas-1 of north: set in modbus by ann"
+        return
+    if topic is topics.events:
+        times = {"event_time": memory_day.now, "receive_time": memory_day.now}
+        tank = {"type": "ExclusiveLevelAlarmType", "source": "Tank", "message": "too full", "sequence": 1}
+        alarm = Event(
+            device="wind-1",
+            event_id="e",
+            severity=800,
+            condition="Level",
+            active=True,
+            acknowledged=False,
+            quality=Quality.UNCERTAIN,
+            reason="sensor",
+            **tank,
+            **times,
+        )
+        assert describe(alarm) == (
+            "wind-1: Level of Tank: too full; severity 800; active, not acknowledged; uncertain (sensor)"
+        )
         return
     if topic is topics.writes:
         now = memory_day.now
