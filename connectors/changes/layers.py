@@ -67,25 +67,43 @@ class Layers:
 
     def apply(self, changes: Sequence[Change]) -> list[Refusal]:
         """Take ``changes`` in, in their order; those that cannot be used are left out and returned."""
+        good, refusals = [], []
+        for change in changes:
+            try:
+                _check_alone(change, self._path)
+            except ConfigError as error:
+                refusals.append(Refusal(change, "; ".join(error.problems)))
+            else:
+                good.append(change)
+        return refusals + self._apply_good(good)
+
+    def _apply_good(self, changes: Sequence[Change]) -> list[Refusal]:
+        """What is right by itself may not fit the others. All are checked at once, since that takes long."""
         try:
             self._take(changes)
         except ConfigError as error:
             if len(changes) == 1:
                 return [Refusal(changes[0], "; ".join(error.problems))]
-            middle = len(changes) // 2  # halves, because checking all settings for each of many changes takes long
-            return [*self.apply(changes[:middle]), *self.apply(changes[middle:])]
+            middle = len(changes) // 2
+            return self._apply_good(changes[:middle]) + self._apply_good(changes[middle:])
         return []
 
     def _take(self, changes: Iterable[Change]) -> None:
         over = dict(self._over)
         for change in changes:
-            if change.problem:
-                raise ConfigError(self._path, [change.problem])
             over.pop(change.device, None)
             if change.wanted is not None and change.wanted.change is not DeviceChange.RESET:
                 over[change.device] = change
         config = _usable(self._file, over, self._path)
         self._over, self.config = over, config
+
+
+def _check_alone(change: Change, path: Path) -> None:
+    if change.problem:
+        raise ConfigError(path, [change.problem])
+    wanted = change.wanted
+    if wanted is not None and wanted.section is not None and "." not in wanted.section:  # else it needs its broker
+        _usable({}, {change.device: change}, path)
 
 
 def _usable(file: dict[str, Any], over: dict[str, Change], path: Path) -> Config:

@@ -26,7 +26,7 @@ _ANSWER = 10.0
 """Seconds for an answer of Kafka."""
 _PATIENCE = 30.0
 """Seconds until the topic has been read to its present end."""
-_AT_ONCE = 1000
+_AT_ONCE = 100
 
 
 class Followed:

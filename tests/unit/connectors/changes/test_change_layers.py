@@ -100,6 +100,20 @@ def test_layers_when_a_device_moves_to_another_protocol_is_in_one_section_only(f
     assert ports(layers) == {"gas-2": 1503}
 
 
+def test_layers_when_a_device_belongs_to_a_broker_is_added_to_its_devices(file):
+    file.write_text(
+        FILE + '[mqtt]\nhost = "127.0.0.1"\ndevices = [{ name = "battery-1" }]\n[[mqtt.subscriptions]]\n'
+        'filter = "plants/{device}/{point}"\npoints = [{ name = "soc", unit = "%" }]\n'
+    )
+    layers = Layers(file)
+    bad = change("battery-3", text="silence = -1", section=DeviceSection.MQTT)
+    (refusal,) = layers.apply([change("battery-2", text='site = "x"', section=DeviceSection.MQTT), bad])
+    assert refusal.change is bad
+    assert refusal.reason.startswith("settings.silence: is -1")
+    assert layers.config.mqtt is not None
+    assert [device.name for device in layers.config.mqtt.devices] == ["battery-1", "battery-2"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
