@@ -26,6 +26,8 @@ from tests.oracle import realised
 
 _SHOWN = 5
 """Examples of one kind of finding."""
+_STILL = 120.0
+"""Seconds: twice the longest pause that was ever seen on a quiet machine."""
 
 
 class Evidence:
@@ -63,6 +65,7 @@ def everything(evidence: Evidence, witness: Witness) -> list[str]:
         *offsets(evidence),
         *changelog(evidence),
         *witnessed(evidence, witness),
+        *stood_still(witness),
     ]
 
 
@@ -267,6 +270,16 @@ def witnessed(evidence: Evidence, witness: Witness) -> list[str]:
                 f"committed is {log[at][0] if at < len(log) else 'nothing'}"
             )
     return _few("live reader", found)
+
+
+def stood_still(witness: Witness) -> list[str]:
+    """A run in which nothing is committed for minutes proves nothing, whoever is to blame."""
+    return [
+        f"nothing was committed to {stall.place[0]}[{stall.place[1]}] for {stall.seconds:.0f} s from "
+        f"{stall.began:.0f} s on: workers that stand still, or more faults than this machine can recover from"
+        for stall in witness.stalls.values()
+        if stall.seconds > _STILL
+    ]
 
 
 def _few(what: str, found: list[str]) -> list[str]:
