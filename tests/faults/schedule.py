@@ -30,6 +30,10 @@ _KINDS: dict[str, tuple[str, int, float, float]] = {
     "poison": ("source", 2, 0.0, 0.0),
 }
 KINDS = tuple(_KINDS)
+_BREATH = 3.0
+"""Seconds between two faults of the same target."""
+_RECOVERY = 25.0
+"""The same after the broker was away: it takes ten seconds to start, and workers that never work prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,5 +74,5 @@ def schedule(seed: int, seconds: float) -> list[Fault]:
         share, delay = rng.choice((1.0, 1.0, 0.5, 0.2)), rng.uniform(0.02, 0.5) if kind == "delay" else 0.0
         if now < free.get(target, 0.0):
             continue
-        free[target] = now + lasts + 3.0
+        free[target] = now + lasts + (_RECOVERY if kind in ("broker-kill", "broker-restart") else _BREATH)
         faults.append(Fault(now, kind, target, lasts, share if where == "net" else 1.0, delay))
