@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.connection import Connection, Lost, Unreachable
 from connectors.modbus.messages import Refused, Unasked, answer, question
 from connectors.modbus.plan import Request
-from connectors.modbus.writing.change import Change
 
 T = TypeVar("T")
 _BUSY_SECONDS = 0.1
@@ -41,7 +41,7 @@ class Link:
         """
         for left in range(self._device.retries, -1, -1):
             try:
-                return await self._ask(request)
+                return await self.ask(request, question(request), partial(answer, request))
             except Lost as loss:
                 if not left or isinstance(loss, Unreachable):
                     raise
@@ -51,25 +51,15 @@ class Link:
                 await asyncio.sleep(min(_BUSY_SECONDS, self._timeout))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def write(self, change: Change) -> None:
-        """Make ``change``, on the connection of the read before it; sent once, whatever comes of it.
-
-        Raises Unreachable when nothing was sent, Refused when the device says no, and Lost when nobody knows.
-        """
-        if not self.connected:
-            raise Unreachable(
-                f"the connection to {self._device.address} has ended: perhaps another device is there now"
-            )
-        await self._converse(change, change.question(), change.confirm)
-
     def leave(self) -> None:
         """The device is not needed any more."""
         self._connection.leave()
 
-    async def _ask(self, request: Request) -> list[int] | list[bool]:
-        return await self._converse(request, question(request), lambda pdu: answer(request, pdu))
+    async def ask(self, what: object, asked: bytes, understood: Callable[[bytes], T]) -> T:
+        """Send the PDU ``asked`` once; what ``understood`` makes of the answer. ``what``: its name in messages.
 
-    async def _converse(self, what: object, asked: bytes, understood: Callable[[bytes], T]) -> T:
+        ``understood`` raises Unasked and Refused. Raises Unreachable when nothing was sent, Lost and Refused.
+        """
         device = self._device
         try:
             pdu = await self._connection.ask(device.unit_id, asked, self._timeout, device.gap)

@@ -94,7 +94,7 @@ class Writer:
         """Write, and look until the device holds it or its timeout has passed."""
         said: Lost | Refused | None = None
         try:
-            await self._link.write(plan.change)
+            await self._send(plan.change)
         except Unreachable as away:
             return Result(WriteOutcome.REFUSED, None, f"nothing was sent: {away}")
         except (Lost, Refused) as problem:
@@ -118,6 +118,14 @@ class Writer:
     def leave(self) -> None:
         """Close the connection."""
         self._link.leave()
+
+    async def _send(self, change: Change) -> None:
+        """Once, on the connection of the read before it. Raises Unreachable when nothing was sent, Refused, Lost."""
+        if not self._link.connected:
+            raise Unreachable(
+                f"the connection to {self._device.address} has ended: perhaps another device is there now"
+            )
+        await self._link.ask(change, change.question(), change.confirm)
 
     def _allowed(self, point: str) -> tuple[Writable, Register | SunSpec]:
         """The permission for ``point``, and what says where it stands. Raises Unwritable."""

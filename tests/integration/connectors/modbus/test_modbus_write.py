@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,25 @@ def test_modbus_write_when_the_plant_simulator_gets_a_set_point_its_output_follo
     assert tape.samples("setpoint_mw")[0].value == taken[-1].before == 400
 
 
+def test_modbus_write_when_the_connection_ends_after_the_look_sends_nothing_to_whoever_is_there_then(typed, free_port):
+    device, another, taken = Device(), Device(), []
+    with ExitStack() as there:
+        first = there.enter_context(ExitStack())
+        first.enter_context(server(free_port, HELD, acts=device))
+
+        def replaced(one: Write) -> None:
+            if one.outcome is WriteOutcome.ASKED:
+                first.close()
+                there.enter_context(server(free_port, HELD, acts=another))
+            taken.append(one)
+
+        fine, page = typed("setpoint", "50", replaced)
+    assert not fine
+    assert "refused: nothing was sent: the connection" in page
+    assert [one.outcome for one in taken] == [WriteOutcome.ASKED, WriteOutcome.REFUSED]
+    assert not device.stored + another.stored
+
+
 async def refuses(function, address, registers, stored):
     return ExcCodes.DEVICE_BUSY
 
@@ -294,6 +314,11 @@ async def stores_something_else(function, address, registers, stored):
 async def takes_it_in_silence(function, address, registers, stored):
     registers[:2] = stored
     await asyncio.sleep(0.6)
+
+
+async def accepts_for_later(function, address, registers, stored):
+    registers[:2] = stored
+    return ExcCodes.ACKNOWLEDGE
 
 
 async def dawdles(function, address, registers, stored):
@@ -312,6 +337,7 @@ async def confirms_and_ramps(function, address, registers, stored):
         (refuses, WriteOutcome.REFUSED, 40, "device busy (exception code 6); it holds 40 MW"),
         (stores_something_else, WriteOutcome.DIFFERENT, 32, "it confirmed the write, but holds 32 MW, raw 42 00 00 00"),
         (takes_it_in_silence, WriteOutcome.WRITTEN, 50, "though: no answer to function 16"),
+        (accepts_for_later, WriteOutcome.WRITTEN, 50, "acknowledge (exception code 5)"),
         (dawdles, WriteOutcome.UNKNOWN, 40, "it holds 40 MW, raw 42 20 00 00, and may still change it"),
         (confirms_and_ramps, WriteOutcome.WRITTEN, 50, "it holds 50 MW"),
     ],
