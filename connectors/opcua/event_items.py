@@ -3,7 +3,7 @@
 A new session, or a queue that overflowed on the server, means that changes of conditions were missed. ConditionRefresh
 (OPC 10000-9, section 5.5.7) has the server tell all states that still need somebody; then the gap is closed. The start
 and end events around the answer come for the Server object alone on some servers, and then say nothing of the order in
-which other objects' events come: so the answer has ended when there was an end and nothing more for two publishings.
+which other objects' events come: so the answer has ended two publishings after its end event.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from connectors.device import DeviceFeed
 from connectors.opcua.browse import Path, event_types, object_at, placed
 from connectors.opcua.config import Events, OpcUaServer
 from connectors.opcua.event_feed import EventFeed
-from connectors.opcua.events import Field, Said, event_of, filters, said, severity_of, type_of
+from connectors.opcua.events import Field, Said, by_path, event_of, filters, severity_of, type_of
 from connectors.opcua.values import UnusableTime, standard, status_name
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class EventItems:
         self._asked: int | None = None  # the same in microseconds UTC, the question's name; None: all is answered
         self._begun: set[int] = set()  # handles whose answer has begun and not ended
         self._ended = False  # an answer has ended
-        self._answered_at = 0.0  # the newest word of the answer
+        self._framed_at = 0.0  # when the newest start or end came, or the question was asked
 
     async def create(self, client: Client, subscription: int, interval: float) -> None:
         """Watch all objects, then ask for the states. ``interval``: seconds between two publishings.
@@ -87,10 +87,10 @@ class EventItems:
         """Ask for the states when that is due, and for no longer than they may take. Raises as :meth:`create`."""
         now, timeout = asyncio.get_running_loop().time(), self._server.timeout / 1e6
         if self._asked is not None:
-            quiet = now - self._answered_at
-            if self._ended and not self._begun and quiet > self._grace:
+            passed = now - self._framed_at
+            if self._ended and not self._begun and passed > self._grace:
                 self._complete("the states of all conditions that need somebody have been told again")
-            elif quiet > timeout + self._grace:
+            elif passed > (max(self._ceiling, timeout) if self._begun else timeout + self._grace):
                 self._complete("the server has not said that it has told all states of its conditions")
         elif self._ask_at is not None and now >= self._ask_at and not self._feed.full:
             await self._refresh()
@@ -108,15 +108,15 @@ class EventItems:
         for one in events:
             if (chosen := self._fields.get(one.ClientHandle)) is None:
                 continue
-            told = said(chosen, one.EventFields or ())
+            told = by_path(chosen, one.EventFields or ())
             kind = type_of(told)
             if kind == _START:
                 self._begun.add(one.ClientHandle)
-                self._answered_at = asyncio.get_running_loop().time()
+                self._framed_at = asyncio.get_running_loop().time()
             elif kind == _END:
                 self._begun.discard(one.ClientHandle)
                 self._ended = True
-                self._answered_at = asyncio.get_running_loop().time()
+                self._framed_at = asyncio.get_running_loop().time()
             elif kind == _REQUIRED:
                 self._lost("the server says that states of conditions must be asked for anew")
             elif kind == _OVERFLOW:
@@ -130,10 +130,11 @@ class EventItems:
         if kind not in self._types and asyncio.get_running_loop().time() > self._types_at + _TYPES_AGAIN:
             with suppress(UaError, OSError, TimeoutError):  # the event itself must not be lost with its name
                 await self._look_for_types()
-        names = self._types.get(kind, ())
-        severity = severity_of(told)
+        names, severity = self._types.get(kind, ()), severity_of(told)
         # A type that cannot be found, or an event without severity, cannot be told from what is wanted.
-        if (names and wanted.types and wanted.types.isdisjoint(names)) or (severity or 1000) < wanted.severity:
+        if names and wanted.types and wanted.types.isdisjoint(names):
+            return
+        if severity is not None and severity < wanted.severity:
             return
         try:
             event = event_of(
@@ -149,8 +150,6 @@ class EventItems:
             self._feed.dead_letter(source, str(error), repr(told).encode(), received)
             return
         is_answer = self._asked is not None and event.condition_id is not None
-        if is_answer:
-            self._answered_at = asyncio.get_running_loop().time()
         if not self._told.tell(event, self._asked if is_answer else None):
             self._lost("events found no room while Kafka took nothing")
 
@@ -241,7 +240,7 @@ class EventItems:
         if not self._fields:
             return
         self._ask_at = None
-        self._asked_at = self._answered_at = asyncio.get_running_loop().time()
+        self._asked_at = self._framed_at = asyncio.get_running_loop().time()
         self._asked, self._ended = clock.now(), False
         self._begun.clear()
         request = ua.CallMethodRequest(

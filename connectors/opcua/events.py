@@ -69,7 +69,7 @@ def filters(severity: int) -> list[tuple[tuple[Field, ...], ua.EventFilter]]:
     ]
 
 
-def said(chosen: Sequence[Field], values: Sequence[ua.Variant]) -> Said:
+def by_path(chosen: Sequence[Field], values: Sequence[ua.Variant]) -> Said:
     """The values of a notification by path; what the server left out is not in it."""
     return {field.path: variant.Value for field, variant in zip(chosen, values, strict=False) if variant is not None}
 

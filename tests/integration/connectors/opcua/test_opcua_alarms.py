@@ -48,21 +48,21 @@ def test_alarms_when_events_are_fired_keep_their_words_and_times_and_come_once(t
     assert len(set(tape.ids)) == len(tape.ids)
 
 
-def test_alarms_when_a_condition_changes_tell_each_state_and_after_a_cut_the_present_one(tape, running):
-    with Plant(unused_port(), "A") as plant:
-        hot, over = plant.alarm("Hot"), plant.alarm("Over")
-        hot("is hot", Active=True, Acked=False, Retain=True)
-        over("was it", Active=True, Acked=False, Retain=True)
-        with running(connector(settings(plant.url, events=[{"types": ["ConditionType"]}]))):
-            watched(tape)
-            hot("still hot", Acked=True)
-            plant.fire("of another type")
-            hot("hotter", moment=MOMENT + timedelta(seconds=1))
-            tape.until(lambda: len(tape.events()) == 4, "two states from before, two changes")
-            plant.cut_connections()
-            over("is over", Active=False, Retain=False)
-            latest = hot("cooler", Active=False)
-            tape.until(lambda: [gap.open for gap in of_events(tape)] == [True, False, True, False], "known again")
+def test_alarms_when_a_condition_changes_tell_each_state_and_after_a_cut_the_present_one(tape, running, plant):
+    hot, over = plant.alarm("Hot"), plant.alarm("Over")
+    hot("is hot", Active=True, Acked=False, Retain=True)
+    over("was it", Active=True, Acked=False, Retain=True)
+    with running(connector(settings(plant.url, events=[{"types": ["ConditionType"]}]))):
+        watched(tape)
+        hot("still hot", Acked=True)
+        plant.fire("of another type")
+        hot("hotter", moment=MOMENT + timedelta(seconds=1))
+        tape.until(lambda: len(tape.events()) == 4, "two states from before, two changes")
+        plant.cut_connections()
+        over("is over", Active=False, Retain=False)
+        latest = hot("cooler", Active=False)
+        tape.until(lambda: [gap.open for gap in of_events(tape)] == [True, False, True, False], "known again")
+    hot("is over", Retain=False)
     told = [(e.message, e.active, e.acknowledged, e.retain, e.refreshed) for e in tape.events()]
     assert told == [
         ("is hot", True, False, True, True),

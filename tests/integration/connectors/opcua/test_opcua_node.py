@@ -86,7 +86,7 @@ def test_node_opcua_when_values_change_keeps_number_status_and_source_time(tape,
 
 def test_node_opcua_when_its_queue_overflows_the_gap_stands_before_the_value(tape, running, server):
     slow = settings(
-        server.url, node("a", "A", queue_size=2, sampling_interval=0.05), publishing_interval=2, keep_alive=5
+        server.url, node("a", "A", queue_size=2, sampling_interval=0.05), publishing_interval=1, keep_alive=5
     )
     with running(connector(slow)):
         tape.until(lambda: tape.samples("a"), "the first value")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from structlog.testing import capture_logs
 
 from connectors.opcua import certificates
 from connectors.opcua.config import OpcUaServer
+from tests.conftest import wait_until
 from tests.integration.connectors.opcua.plant import Plant, connector, node, settings, unused_port
 
 POLICIES = [
@@ -48,11 +52,11 @@ class Users(UserManager):
         return User(UserRole.User, username) if known else None
 
 
-def make(folder: Path, name: str, usage: x509.ObjectIdentifier) -> x509.Certificate:
-    """A self-signed certificate for 127.0.0.1 as files NAME.pem and NAME.key.pem."""
+def make(folder: Path, name: str, usage: x509.ObjectIdentifier, days: int = 365) -> x509.Certificate:
+    """A self-signed certificate for 127.0.0.1 as files NAME.pem and NAME.key.pem; of 0 days: it ends this second."""
     key = generate_private_key()
     names = [x509.UniformResourceIdentifier(f"urn:test:{name}"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    signed = generate_self_signed_app_certificate(key, name, {}, names, [usage])
+    signed = generate_self_signed_app_certificate(key, name, {}, names, [usage], days)
     (folder / f"{name}.key.pem").write_bytes(dump_private_key_as_pem(key))
     (folder / f"{name}.pem").write_bytes(signed.public_bytes(Encoding.PEM))
     return signed
@@ -181,3 +185,34 @@ def test_channel_when_files_are_renewed_begins_anew_and_when_they_are_unusable_g
         tape.until(lambda: told(logs, "BadCertificateUntrusted"), "that the server is trusted no more")
         tape.until(lambda: len(tape.gaps("disconnected")) == 5, "its gap")
     assert len(tape.gaps("disconnected")) == 5, "the unusable key disturbed nothing"
+
+
+def test_channel_when_the_servers_certificate_has_expired_says_whose_and_goes_on_once_it_is_renewed(
+    tape, running, tmp_path
+):
+    port, trusted = unused_port(), tmp_path / "trusted"
+    trusted.mkdir()
+    make(tmp_path, "client", ExtendedKeyUsageOID.CLIENT_AUTH)
+    files = {"certificate": tmp_path / "server.pem", "key": tmp_path / "server.key.pem", "uri": "urn:test:server"}
+    secure = {**files, "users": Users(), "policies": POLICIES}
+    security = {"certificate": "client.pem", "private_key": "client.key.pem", "trust_folder": "trusted"}
+    expired = make(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH, days=0)
+    shutil.copy(tmp_path / "server.pem", trusted)
+    wait_until(lambda: datetime.now(UTC) > expired.not_valid_after_utc)
+    (tmp_path / "password").write_text("right\n")
+    login = {"username": "reader", "password_file": "password"}
+    url = f"opc.tcp://127.0.0.1:{port}/plant"
+    one = settings(url, node("a", "A"), folder=tmp_path, security=security, login=login)
+    with ExitStack() as stack, capture_logs() as logs:
+        stack.enter_context(Plant(port, "A", secure=secure))
+        with running(connector(one)):
+            tape.until(lambda: told(logs, "it has expired or is not valid yet"), "why it is refused")
+            assert not tape.samples("a")
+            stack.close()
+            make(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH)
+            shutil.copy(tmp_path / "server.pem", trusted)
+            with Plant(port, "A", secure=secure):
+                tape.until(lambda: tape.samples("a"), "a value under the renewed certificate")
+    why = next(entry["why"] for entry in logs if "has expired" in str(entry.get("why")))
+    assert "CN=server" in why
+    assert f"{expired.not_valid_after_utc:%Y-%m-%d %H:%M}" in why

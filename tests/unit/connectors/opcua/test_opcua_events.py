@@ -11,7 +11,7 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.opcua.events import BASE, FIELDS, event_of, filters, said, severity_of, type_of
+from connectors.opcua.events import BASE, FIELDS, by_path, event_of, filters, severity_of, type_of
 from connectors.opcua.values import UnusableTime
 from schemas import topics
 from schemas.base import Quality
@@ -56,7 +56,7 @@ def record(told, ahead=0, tolerance=60_000_000):
 
 
 def test_event_when_an_alarm_is_told_keeps_its_states_and_times():
-    event = record(said(FIELDS, [ua.Variant(ALARM[field.path]) for field in FIELDS]))
+    event = record(by_path(FIELDS, [ua.Variant(ALARM[field.path]) for field in FIELDS]))
     assert (event.event_id, event.type, event.type_id) == ("01ff", "OffNormalAlarmType", "i=10637")
     assert (event.source, event.source_id) == ("Boiler", f"nsu={URI};s=Boiler")
     assert (event.condition, event.condition_id, event.branch_id) == ("Hot", f"nsu={URI};s=Boiler.Hot", None)
@@ -69,7 +69,7 @@ def test_event_when_an_alarm_is_told_keeps_its_states_and_times():
 
 
 def test_event_when_only_the_base_fields_came_is_a_mere_event():
-    event = record(said(BASE, [ua.Variant(ALARM[field.path]) for field in BASE]))
+    event = record(by_path(BASE, [ua.Variant(ALARM[field.path]) for field in BASE]))
     assert (event.condition_id, event.retain, event.active, event.acknowledged) == (None, None, None, None)
 
 
