@@ -1,1 +1,0 @@
-"""Replay of the user's own ticks from CSV and Parquet files."""
