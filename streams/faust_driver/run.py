@@ -46,6 +46,6 @@ async def _live(host: Host, stop: threading.Event) -> None:
         finally:
             crashed = app.crash_reason if app.crashed else None
             await app.stop()
-            host.close()
+            await asyncio.to_thread(host.close)
         if crashed is not None:
             raise Fatal(f"{host.name} stopped: {type(crashed).__name__}: {crashed}") from crashed
