@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +27,7 @@ from connectors.modbus.writing.encoder import Unwritable
 from connectors.modbus.writing.writer import Plan, Result, Writer
 from processors.wording import clip, derived_id
 from schemas import topics
+from schemas.base import Identifier
 from schemas.writes import Write, WriteOutcome
 from streams import control, pipeline
 from streams.commands.describe import plain
@@ -49,6 +51,10 @@ def write(
     ``record`` is given every attempt, before anything is sent and after. Raises CommandError when nothing was written.
     """
     asked = _number(value)
+    try:
+        msgspec.convert(point, Identifier)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"{point!r} is no name of a point") from error
     if not reason.strip():
         raise CommandError("--reason is empty: say why, for those who read it later")
     return asyncio.run(_write(_found(file, device), point, asked, reason, record, console))
@@ -125,7 +131,7 @@ def _attempt(device: ModbusDevice, point: str, asked: Decimal, reason: str) -> W
         write_id=derived_id("write", host, os.getpid(), now),
         actor=_user(),
         host=clip(host),
-        reason=clip(reason),
+        reason=clip(plain(reason)),
         device=device.name,
         point=point,
         protocol=profile(device, ()).protocol,

@@ -215,6 +215,7 @@ def test_modbus_write_when_typed_is_recorded_before_and_after_with_everything(
         ("missing", "1", "illegal address (exception code 2)"),
         ("setpoint", "much", "'much' is no number"),
         ("setpoint", "nan", "'nan' is no number"),
+        ("no|point", "1", "'no|point' is no name of a point"),
     ],
 )
 def test_modbus_write_when_it_may_not_be_is_refused_in_words_and_sends_nothing(typed, free_port, point, value, said):
@@ -224,7 +225,12 @@ def test_modbus_write_when_it_may_not_be_is_refused_in_words_and_sends_nothing(t
     assert said in str(refused.value)
     assert not device.stored
     assert all(one.outcome is WriteOutcome.REFUSED and said in one.detail for one in taken)
-    assert len(taken) == ("is no number" not in said), "what is no attempt is not recorded"
+    assert len(taken) == (" is no " not in said), "what is no attempt is not recorded"
+
+
+def test_modbus_write_when_no_reason_is_given_is_refused(typed):
+    with pytest.raises(CommandError, match="say why"):
+        typed("setpoint", "50", reason=" ")
 
 
 def test_modbus_write_when_nobody_is_there_is_refused_and_recorded(typed, settings, records):
