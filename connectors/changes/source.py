@@ -9,7 +9,7 @@ import structlog
 
 from connectors.changes.layers import Layers
 from connectors.changes.topic import Followed
-from connectors.config import Config, ConfigError
+from connectors.config import Config
 from streams.engine.cluster import Cluster
 from streams.engine.errors import EngineError
 
@@ -28,8 +28,12 @@ class Source:
         self._cluster, self._asked_again = cluster, asked_again
         self._layers = Layers(path)
         self._followed: Followed | None = None
-        if (followed := self._follow()) is not None:
-            followed.refuse(self._layers.apply(followed.catch_up()))
+        try:
+            if (followed := self._follow()) is not None:
+                followed.refuse(self._layers.apply(followed.catch_up()))
+        except EngineError:
+            self.close()
+            raise
 
     @property
     def config(self) -> Config:
@@ -46,7 +50,9 @@ class Source:
             try:
                 self._follow()
             except EngineError as error:
-                raise ConfigError("changes", [f"{error}; not tried again until the next SIGHUP"]) from error
+                log.warning(
+                    "records with settings of devices are not read until the file is read again", why=str(error)
+                )
         if self._followed is not None and (changes := self._followed.poll()):
             self._followed.refuse(self._layers.apply(changes))
             log.info("settings of devices were read from the topic", records=len(changes))

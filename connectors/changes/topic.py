@@ -13,7 +13,7 @@ from connectors.changes.layers import Change, Refusal
 from connectors.outlet import Full
 from connectors.publisher import Publisher
 from schemas import topics
-from schemas.base import Coordinates, key_of
+from schemas.base import EARLIEST_TIME, LATEST_TIME, Coordinates, key_of
 from schemas.dead_letters import DeadLetter
 from schemas.device_settings import DeviceSettings
 from streams.engine.cluster import Cluster
@@ -99,7 +99,7 @@ class Followed:
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Say what is wrong with each. Its bytes stay where they are: they may hold what should not be there."""
         for refusal in refusals:
-            change = refusal.change
+            change, now = refusal.change, clock.now()
             key = key_of(self.name, change.device)
             metrics.REFUSED_SETTINGS.inc()
             log.error(
@@ -116,8 +116,10 @@ class Followed:
                 key=letters.clean(key),
                 raw=b"",
                 size=change.size,
-                event_time=change.time,
-                receive_time=clock.now(),
+                event_time=change.time
+                if EARLIEST_TIME <= change.time < LATEST_TIME
+                else now,  # whoever wrote it chose it
+                receive_time=now,
             )
             try:
                 self._publisher.publish(topics.dead_letters, APPLICATION, letter, event_id=letter.letter_id)

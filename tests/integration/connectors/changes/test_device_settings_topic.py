@@ -159,3 +159,14 @@ def test_devices_when_the_topic_is_not_there_the_start_is_refused(cluster, tmp_p
     path.write_text(f'changes = {{ name = "north" }}\n[[modbus]]\nname = "gas-1"\n{DEVICE.format(port=1)}')
     with pytest.raises(EngineError, match="looking for the topic other-device-settings"):
         Source(path, Cluster(cluster.bootstrap, prefix="other"), lambda: False)
+
+
+def test_devices_when_the_topic_is_not_there_later_the_rest_of_the_file_holds(cluster, tmp_path):
+    path = tmp_path / "connectors.toml"
+    text = f'[[modbus]]\nname = "gas-1"\n{DEVICE.format(port=1)}'
+    path.write_text(text)
+    with closing(Source(path, Cluster(cluster.bootstrap, prefix="other"), lambda: True)) as source:
+        path.write_text(f'changes = {{ name = "north" }}\n{text.replace("port = 1", "port = 2")}')
+        config = source.changed()
+        assert config is not None
+        assert config.modbus[0].port == 2
