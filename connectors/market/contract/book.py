@@ -69,14 +69,15 @@ class OrderBook:
         of their depth. Raises Bad for a change of an unknown order, a level without price, or too many entries."""
         for change in changes:
             side, price, size, entry = change
+            levels = self._bids if side is Side.BID else self._asks
             if entry:
                 self._order(change)
             elif price is None:
                 raise Bad("a level without a price")
             elif size:
-                self._side(side).put(price, "", size)
+                levels.put(price, "", size)
             else:
-                self._side(side).take(price, "")
+                levels.take(price, "")
         if max(len(self._orders), len(self._bids.prices), len(self._asks.prices)) > MOST_ENTRIES:
             raise Bad(f"more than {MOST_ENTRIES} entries in one book")
 

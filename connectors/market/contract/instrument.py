@@ -167,13 +167,14 @@ class InstrumentFeed:
         if not self.known:
             self._held.append(event)
             return []
-        first = event.sequence if event.first is None else event.first
-        if missing := self._missing(first, event.sequence, numbered=numbered):
-            self._held.append(event)
-            return self.lose(GapReason.SEQUENCE, missing[0], now, first=missing[1], last=missing[2])
-        if self._repeated(event.sequence):
-            return []
-        self._pass(event.sequence)
+        if event.sequence is not None:
+            first = event.sequence if event.first is None else event.first
+            if missing := self._missing(first, event.sequence, numbered=numbered):
+                self._held.append(event)
+                return self.lose(GapReason.SEQUENCE, missing[0], now, first=missing[1], last=missing[2])
+            if self._repeated(event.sequence):
+                return []
+            self._sequence = event.sequence
         self._book.apply(event.changes)
         return self._publish(event.event_time, now)
 

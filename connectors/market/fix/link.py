@@ -234,6 +234,9 @@ class Link:
         asyncio.get_running_loop().call_later(1.0, end)
 
     def _act(self, outputs: list[Output]) -> None:
+        if len(outputs) == 1 and isinstance(outputs[0], Deliver):  # nearly always
+            self._deliver(outputs[0])
+            return
         sends = [one.data for one in outputs if isinstance(one, Send)]
         if sends and self._writer is not None:
             # On disk before it is on the wire: a number that was used is never used again.
@@ -241,8 +244,7 @@ class Link:
             self._writer.write(b"".join(sends))
         for one in outputs:
             if isinstance(one, Deliver):
-                pending = self._expect(one.sequence)
-                self._handler.message(self, one.message, one.sequence, pending)
+                self._deliver(one)
             elif isinstance(one, Passed):
                 self._expect(one.sequence)
             elif isinstance(one, LoggedOn):
@@ -255,6 +257,9 @@ class Link:
                 self._handler.filled(self, one.first, one.last)
             elif isinstance(one, Close):
                 self._why = one
+
+    def _deliver(self, one: Deliver) -> None:
+        self._handler.message(self, one.message, one.sequence, self._expect(one.sequence))
 
     def _expect(self, sequence: int) -> Pending:
         pending = Pending(sequence)

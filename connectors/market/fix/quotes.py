@@ -157,12 +157,10 @@ def _entries(message: Message, delimiter: int) -> list[dict[int, bytes]]:
 
 def _change(side: Side, entry: dict[int, bytes]) -> Quoted:
     """New and change give price and size; a delete needs the order's id or the price."""
-    identity = entry.get(278, b"").decode("latin-1")
-    if entry.get(279) == _DELETE:
-        return Quoted(side, _price(entry) if 270 in entry else None, 0.0, identity)
-    if identity and 270 not in entry:
-        return Quoted(side, None, _size(entry, 1.0), identity)
-    return Quoted(side, _price(entry), _size(entry, 1.0), identity)
+    identity = entry[278].decode("latin-1") if 278 in entry else ""
+    deleted = entry.get(279) == _DELETE
+    at = None if 270 not in entry and (deleted or identity) else _price(entry)
+    return Quoted(side, at, 0.0 if deleted else _size(entry, 1.0), identity)
 
 
 def _price(entry: dict[int, bytes]) -> float:
