@@ -212,8 +212,9 @@ class Events(Section):
     """The events of an object and of all that reports to it; by default the Server object, to which everything does.
 
     ``namespace`` with ``identifier``, or ``path`` (browse names from the Objects folder on, separated by ``/``):
-    another object. ``severity``: the least that is taken, 1 to 1000. ``types``: names of event types, whose subtypes
-    count; left out: all. ``queue_size``: how many events the server keeps between two publishings.
+    another object. ``severity``: the least that is taken, 1 to 1000; a condition that once had it is told to its end.
+    ``types``: names of event types, whose subtypes count; left out: all. ``queue_size``: how many events the server
+    keeps between two publishings.
     """
 
     namespace: Annotated[str, Field(min_length=1, max_length=1000)] = "http://opcfoundation.org/UA/"

@@ -25,10 +25,12 @@ from connectors.device import DeviceFeed
 from connectors.opcua.browse import Path, event_types, object_at, placed
 from connectors.opcua.config import Events, OpcUaServer
 from connectors.opcua.event_feed import EventFeed
-from connectors.opcua.events import Field, Said, by_path, event_of, filters, severity_of, type_of
+from connectors.opcua.events import Field, Said, by_path, event_of, filters, type_of
 from connectors.opcua.values import UnusableTime, standard, status_name
+from schemas.events import Event
 
 log = structlog.get_logger(__name__)
+_MOST_SEVERE = 100_000  # conditions that are remembered
 _TYPES_AGAIN = 60.0  # seconds before an unknown type makes us look for all types again
 _FILTER_REFUSED = frozenset(
     {
@@ -62,6 +64,7 @@ class EventItems:
         self._types: dict[ua.NodeId, Path] = {}
         self._types_at = 0.0
         self._namespaces: list[str] = []
+        self._severe: set[tuple[int, str]] = set()  # conditions that were severe enough and are not over
         self._ceiling = server.backoff_ceiling / 1e6
         self._ask_at: float | None = None  # when the states are to be asked for
         self._asked_at = -math.inf
@@ -97,6 +100,8 @@ class EventItems:
 
     async def retry(self) -> None:
         """Try the refused ones again. Raises as :meth:`create`."""
+        if self.refused:
+            await self._look_for_types()
         for handle in list(self.refused):
             await self._watch(handle)
             if handle not in self.refused:
@@ -130,12 +135,9 @@ class EventItems:
         if kind not in self._types and asyncio.get_running_loop().time() > self._types_at + _TYPES_AGAIN:
             with suppress(UaError, OSError, TimeoutError):  # the event itself must not be lost with its name
                 await self._look_for_types()
-        names, severity = self._types.get(kind, ()), severity_of(told)
-        # A type that cannot be found, or an event without severity, cannot be told from what is wanted.
+        names = self._types.get(kind, ())
         if names and wanted.types and wanted.types.isdisjoint(names):
-            return
-        if severity is not None and severity < wanted.severity:
-            return
+            return  # a type that cannot be found cannot be told from what is wanted
         try:
             event = event_of(
                 told,
@@ -149,9 +151,24 @@ class EventItems:
             source = f"opcua:{self._server.name}:{wanted.place}"
             self._feed.dead_letter(source, str(error), repr(told).encode(), received)
             return
+        if not self._is_severe(handle, event):
+            return
         is_answer = self._asked is not None and event.condition_id is not None
         if not self._told.tell(event, self._asked if is_answer else None):
             self._lost("events found no room while Kafka took nothing")
+
+    def _is_severe(self, handle: int, event: Event) -> bool:
+        """A condition that was once severe enough is told to its end, however little that weighs."""
+        severe = event.severity is None or event.severity >= self._wanted[handle].severity
+        if event.condition_id is None:
+            return severe
+        condition = (handle, event.condition_id)
+        if severe and len(self._severe) < _MOST_SEVERE:
+            self._severe.add(condition)
+        severe = severe or condition in self._severe
+        if event.retain is False:
+            self._severe.discard(condition)
+        return severe
 
     async def _look_for_types(self) -> None:
         self._types_at = asyncio.get_running_loop().time()

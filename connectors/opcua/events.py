@@ -60,7 +60,10 @@ Said = Mapping[str, object]
 
 
 def filters(severity: int) -> list[tuple[tuple[Field, ...], ua.EventFilter]]:
-    """What to ask for, and with less and less of what not every server knows: the states, the least ``severity``."""
+    """What to ask for, and with less and less of what not every server knows: the states, the least ``severity``.
+
+    Conditions come whatever their severity: the end of a severe alarm often weighs little.
+    """
     wheres = [_at_least(severity), ua.ContentFilter()] if severity > 1 else [ua.ContentFilter()]
     return [
         (chosen, ua.EventFilter(SelectClauses=[_operand(field) for field in chosen], WhereClause=where))
@@ -80,7 +83,7 @@ def type_of(said: Said) -> ua.NodeId:
     return found if isinstance(found, ua.NodeId) else standard(ObjectIds.BaseEventType)
 
 
-def severity_of(said: Said) -> int | None:
+def _severity(said: Said) -> int | None:
     """1 to 1000 by the specification; None without a number that can be one."""
     found = said.get("Severity")
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**16 else None
@@ -113,7 +116,7 @@ def event_of(
         type_id=_place(type_of(said), namespaces) or "",
         source=_text(said.get("SourceName")),
         source_id=_place(said.get("SourceNode"), namespaces) or "",
-        severity=severity_of(said),
+        severity=_severity(said),
         message=_text(said.get("Message")),
         condition=_text(said.get("ConditionName")),
         condition_id=_place(said.get(""), namespaces),
@@ -146,8 +149,15 @@ def _operand(field: Field) -> ua.SimpleAttributeOperand:
 def _at_least(severity: int) -> ua.ContentFilter:
     least = ua.LiteralOperand(Value=ua.Variant(severity, ua.VariantType.UInt16))
     operands = [_operand(Field(ObjectIds.BaseEventType, "Severity")), least]
-    element = ua.ContentFilterElement(FilterOperator=ua.FilterOperator.GreaterThanOrEqual, FilterOperands=operands)
-    return ua.ContentFilter(Elements=[element])
+    condition = ua.LiteralOperand(Value=ua.Variant(standard(ObjectIds.ConditionType), ua.VariantType.NodeId))
+    either = [ua.ElementOperand(Index=1), ua.ElementOperand(Index=2)]
+    return ua.ContentFilter(
+        Elements=[
+            ua.ContentFilterElement(FilterOperator=ua.FilterOperator.Or, FilterOperands=either),
+            ua.ContentFilterElement(FilterOperator=ua.FilterOperator.GreaterThanOrEqual, FilterOperands=operands),
+            ua.ContentFilterElement(FilterOperator=ua.FilterOperator.OfType, FilterOperands=[condition]),
+        ]
+    )
 
 
 def _event_id(said: Said) -> str:

@@ -116,12 +116,13 @@ def test_node_opcua_when_a_percent_deadband_is_set_smaller_changes_do_not_come(t
 
 
 def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_states_are_told(tape, running, server):
-    limits = {"path": "Boiler", "types": ["LimitAlarmType"]}
+    limits = {"path": "Boiler", "types": ["LimitAlarmType"], "severity": 100}
     server.write("P", 0.0)
-    with running(connector(settings(server.url, events=[limits, {"types": ["SystemEventType"]}]))):
+    with running(connector(settings(server.url, events=[limits, {"types": ["SystemEventType"], "severity": 300}]))):
         tape.until(lambda: [g.open for g in tape.gaps() if g.feed == "events"] == [True, False], "watched")
         server.write("P", 120.0)
         tape.until(lambda: tape.events() and tape.events()[-1].active, "the alarm")
+        server.do("event", message="pump idles", severity=299)
         server.do("event", message="pump started", severity=300)
         tape.until(lambda: tape.events()[-1].message == "pump started", "an event of another type")
         server.do("acknowledge")
@@ -130,6 +131,9 @@ def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_
         tape.until(lambda: len([g for g in tape.gaps() if g.feed == "events"]) == 4, "a gap, closed again")
         tape.until(lambda: tape.events()[-1].refreshed, "the present state")
         assert "told again" in tape.gaps()[-1].detail
+        latest = tape.events()[-1]
+        server.write("P", 0.0)
+        tape.until(lambda: tape.events()[-1].active is False, "the end of the alarm")
     came, started = (
         next(e for e in tape.events() if e.message == text) for text in (tape.events()[0].message, "pump started")
     )
@@ -141,9 +145,10 @@ def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_
     )
     assert came.condition_id == f"nsu={URI};s=Pressure"
     assert (started.type, started.severity, started.condition_id) == ("SystemEventType", 300, None)
-    latest = tape.events()[-1]
     assert (latest.condition_id, latest.active, latest.acknowledged) == (came.condition_id, True, True)
     assert (latest.level, latest.comment) == ("High", "seen")
+    assert tape.events()[-1].severity == 0, "it weighs less than what was asked for"
+    assert "pump idles" not in {e.message for e in tape.events()}
     assert len(set(tape.ids)) == len(tape.ids)
 
 
