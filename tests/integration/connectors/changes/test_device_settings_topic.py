@@ -18,8 +18,10 @@ from schemas.devices import DeviceState
 from streams import control
 from streams.engine.cluster import Cluster
 from streams.engine.errors import EngineError
+from streams.engine.partitions import partition_of
 from streams.pipeline import CONNECTORS
 from tests.conftest import PARTITIONS
+from tests.integration.connectors.conftest import Tape
 from tests.integration.connectors.modbus.counterparts import server
 
 NOW = 1_795_000_000_000_000
@@ -37,6 +39,13 @@ registers = [{{ point = "x", kind = "holding", address = 0, type = "uint16", uni
 @pytest.fixture
 def wanted() -> tuple[topics.Topic, ...]:
     return (*CONNECTORS["modbus"], topics.device_settings)
+
+
+@pytest.fixture
+def tape(cluster) -> Iterator[Tape]:
+    """Not the settings: what stands there need not be a record."""
+    with closing(Tape(cluster, CONNECTORS["modbus"])) as tape:
+        yield tape
 
 
 @pytest.fixture
@@ -124,8 +133,16 @@ def test_devices_when_changed_by_records_are_exchanged_and_a_bad_record_is_refus
     since = len(tape.samples("x"))
     with process(path, cluster):
         tape.until(lambda: len(tape.samples("x")) > since + 3, "after a restart")
-    later = tape.samples("x")[since:]
-    assert {(sample.device, sample.value) for sample in later} == {("gas-1", 13)}, "the records hold, over the file"
+        later = tape.samples("x")[since:]
+        assert {(sample.device, sample.value) for sample in later} == {("gas-1", 13)}, "the records hold, over the file"
+        producer, topic = cluster.publisher(), cluster.named("device-settings")
+        place = partition_of("north", PARTITIONS)
+        producer.produce(topic, b"{", b"north|gas-5", place)
+        producer.produce(topic, None, b"north|gas-1", place)
+        assert producer.flush(30) == 0
+        tape.until(lambda: values("gas-1")[-1] == 11, "the device is the file's again")
+        tape.until(lambda: tape.letters()[-1].key == "north|gas-5", "what is no record is refused")
+    assert tape.letters()[-1].reason.startswith(f"not a valid record of {topic}")
 
 
 def test_devices_when_the_file_is_read_again_follow_the_topic_as_it_says(cluster, tape, tmp_path, plant):
