@@ -12,6 +12,10 @@ from pathlib import Path
 
 _WATCHDOG = 70
 """Exit status of a worker that its own watchdog ended: it healed itself, and is counted."""
+_GAVE_WAY = "another process runs slot"
+"""What a worker says when it stops in favour of its twin; either of the two may."""
+_TWINS_KNOW = 60.0
+"""Seconds for which a worker remembers that it was replaced."""
 CLEAN_LIMIT = 5.0
 """Seconds that a clean end may take while nothing else is broken."""
 
@@ -61,6 +65,8 @@ class Crew:
         self._over = threading.Event()
         self.findings: list[str] = []
         self.watchdog = 0
+        self.gave_way = 0
+        self._twinned: dict[int, float] = {}
         self.clean_ends: list[float] = []
         """Seconds that each clean end has taken."""
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -89,6 +95,10 @@ class Crew:
             member = self._members.pop(slot)
             member.expected = True
             return member
+
+    def expect_twins(self, slot: int, seconds: float) -> None:
+        """For so long ``slot`` has two processes, one of which is to stop with an error that says so."""
+        self._twinned[slot] = time.monotonic() + seconds + _TWINS_KNOW
 
     def put_in(self, member: Member) -> None:
         """Keep this process in its slot."""
@@ -131,7 +141,14 @@ class Crew:
                     del self._members[slot]
                     if code == _WATCHDOG:
                         self.watchdog += 1
+                    elif self._has_given_way(slot, code):
+                        self.gave_way += 1
                     elif not member.expected:
                         self.findings.append(f"slot {slot} ended by itself with status {code}; see slot-{slot}.log")
                     if slot not in self._paused:
                         self._members[slot] = self.start(slot)
+
+    def _has_given_way(self, slot: int, code: int) -> bool:
+        if code != 1 or time.monotonic() > self._twinned.get(slot, 0.0):
+            return False
+        return _GAVE_WAY in (self._folder / f"slot-{slot}.log").read_text(errors="replace")[-5000:]

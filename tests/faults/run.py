@@ -103,7 +103,7 @@ class Run:
                 + ", ".join(f"[{s.place[1]}] {s.seconds:.1f} s from {s.began:.1f} s on" for s in stalls),
                 f"clean ends: {len(self._crew.clean_ends)}, slowest {slowest:.1f} s; the last ones, with nothing else "
                 f"broken, {max(self._last_ends, default=0.0):.1f} s (aim {CLEAN_LIMIT:g} s)",
-                f"processes ended by their watchdog: {self._crew.watchdog}",
+                f"processes ended by their watchdog: {self._crew.watchdog}, in favour of a twin: {self._crew.gave_way}",
             ]
         )
 
@@ -146,6 +146,7 @@ class Run:
 
     def _twin(self, fault: Fault) -> None:
         """A process is taken for dead, its slot is started elsewhere, and it comes back."""
+        self._crew.expect_twins(_slot(fault), fault.seconds + 2.0)
         older = self._crew.take_out(_slot(fault))
         older.send(signal.SIGSTOP)
         self._crew.keep(older.slot)
