@@ -21,7 +21,7 @@ _KINDS: dict[str, tuple[str, int, float, float]] = {
     "twin": ("slot", 1, 3.0, SESSION + 4),
     "storm": ("guests", 2, 4.0, 12.0),
     "broker-kill": ("broker", 2, 0.0, 2.0),
-    "broker-restart": ("broker", 1, 0.0, 2.0),
+    "broker-restart": ("broker", 2, 0.0, 2.0),
     "broker-freeze": ("broker", 2, 0.5, SESSION + 4),
     "cut": ("net", 4, 0.0, 0.0),
     "delay": ("net", 2, 2.0, 8.0),

@@ -86,7 +86,7 @@ def test_publisher_when_a_record_is_larger_than_kafka_takes_it_becomes_a_dead_le
         created.result(20)
     names = {topic.topic for topic in made}
     tape.until(lambda: names <= admin.list_topics(timeout=10).topics.keys(), "the topics are there")
-    small_tape = type(tape)(small)
+    small_tape = type(tape)(small, wanted)
     publisher = Publisher(small, "test-large")
     answers = []
     # One that the broker refuses (incompressible, over the topic's limit) and one that never leaves the client.
