@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas import topics
 from schemas.alerts import AlertKind
+from schemas.exposures import LimitState
 from schemas.topics import Topic
 
 PROTOCOLS = ("mqtt", "modbus", "opcua")
@@ -42,6 +43,10 @@ class Tally:
             self._fills[key] = record.fills
             changed = before is not None and record.fills > before
             self.seen["position changes"] += changed and record.receive_time >= self._since
+        elif topic is topics.exposures and record.receive_time >= self._since:
+            # What was breached when the run before it ended still is: nothing opens it a second time.
+            breached = sum(use.state in (LimitState.SOFT, LimitState.HARD) for use in record.limits)
+            self.seen["breaches"] = max(self.seen["breaches"], breached)
         elif topic is topics.alerts:
             self.first_alert = self.first_alert or record.alert_id
             self.last_alert = record.alert_id

@@ -8,7 +8,9 @@ from schemas import topics
 from schemas.alerts import Alert, AlertKind, Severity
 from schemas.base import Side
 from schemas.evidence import Evidence
+from schemas.exposures import Exposure, LimitState, LimitUse
 from schemas.fills import Fill
+from schemas.limits import Measure
 from schemas.positions import MarkStatus, Position
 from schemas.telemetry import Telemetry
 from streams.demo.tally import EXPECTED, Tally
@@ -122,3 +124,24 @@ def test_alerts_when_closing_count_neither_as_breach_nor_as_trigger() -> None:
     assert not {"breaches", "triggers"} & set(tally.missing)
     assert tally.first_alert == "a-breach-closed"
     assert tally.last_alert == "a-rule-fired"
+
+
+def exposure(state: LimitState, time: int) -> Exposure:
+    use = LimitUse(
+        limit_id="l", version=1, measure=Measure.GROSS, instrument=None, used=1.0, soft=1.0, hard=2.0, state=state
+    )
+    figures = dict.fromkeys(("gross", "net", "unrealised_pnl", "realised_pnl", "fees"), 0.0)
+    return Exposure(
+        book="b", currency="USD", positions=1, unknown=[], limits=[use], event_time=time, receive_time=time, **figures
+    )
+
+
+def test_breach_when_it_is_open_since_an_earlier_run_counts_once() -> None:
+    tally = Tally(T)
+
+    tally.take(topics.exposures, "b|USD", exposure(LimitState.SOFT, T - 1), "")
+    tally.take(topics.exposures, "b|USD", exposure(LimitState.WITHIN, T), "")
+    assert "breaches" in tally.missing
+    tally.take(topics.exposures, "b|USD", exposure(LimitState.SOFT, T), "")
+    tally.take(topics.exposures, "b|USD", exposure(LimitState.HARD, T), "")
+    assert tally.seen["breaches"] == 1
