@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
@@ -19,14 +18,14 @@ log = structlog.get_logger(__name__)
 class Source:
     """``config`` is what holds; :meth:`changed` is to be asked again and again. Used from one thread."""
 
-    def __init__(self, path: Path, cluster: Cluster, asked_again: Callable[[], bool]) -> None:
+    def __init__(self, layers: Layers, cluster: Cluster, asked_again: Callable[[], bool]) -> None:
         """``asked_again``: whether the file is to be read again now.
 
         The changes that are on the topic already are taken in at once, so that nothing is connected that was removed.
-        Raises ConfigError when the file cannot be used, and EngineError when the topic cannot be read.
+        Raises EngineError when the topic cannot be read.
         """
         self._cluster, self._asked_again = cluster, asked_again
-        self._layers = Layers(path)
+        self._layers = layers
         self._followed: Followed | None = None
         try:
             if (followed := self._follow()) is not None:

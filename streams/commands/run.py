@@ -104,12 +104,11 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
     With ``[changes]`` in it, records on ``device-settings`` change devices, too. Raises ConfigError with all errors at
     once when the file cannot be used at the start.
     """
+    from connectors.changes.layers import Layers
     from connectors.changes.source import Source
-    from connectors.config import load
     from connectors.runner import run_connectors
 
-    path = file or settings.connectors_file
-    load(path)  # before Kafka is asked for anything
+    layers = Layers(file or settings.connectors_file)  # before Kafka is asked for anything
     prepare(settings)
     hung_up = threading.Event()
     before = signal.signal(signal.SIGHUP, lambda _number, _frame: hung_up.set())
@@ -120,7 +119,7 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
         return asked
 
     try:
-        with closing(Source(path, settings.cluster(), asked_again)) as source:
+        with closing(Source(layers, settings.cluster(), asked_again)) as source:
             run_connectors(source.config, settings.cluster(), stop, settings.data_dir / "waiting", source.changed)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition
 from streams.engine.errors import Fatal, Migrated, classify
 from streams.engine.identity import Identities, Mark, way_out
 from streams.engine.layout import changelog_of
-from streams.engine.outside import Admin, Consumer, Outside
+from streams.engine.outside import Consumer, Outside
 from streams.engine.ports import TopicPort
 from streams.engine.restore import Place, Restoration, bounds
 from streams.engine.standby import Standbys
@@ -31,7 +31,6 @@ class Ownership:
     def __init__(
         self,
         cluster: Outside,
-        admin: Admin,
         processor: type[Any],
         make: Callable[[int], Task],
         standbys: Standbys,
@@ -53,7 +52,9 @@ class Ownership:
         self._restored: list[Task] = []
         self._restoration = Restoration(cluster, processor.name, timeout)
         changelog = cluster.named(changelog_of(processor.name))
-        self.identities = Identities(admin, cluster.clock, processor.name, self.topics, changelog, partitions, timeout)
+        self.identities = Identities(
+            cluster.admin(), cluster.clock, processor.name, self.topics, changelog, partitions, timeout
+        )
 
     def running(self) -> Iterator[tuple[int, Task]]:
         """Partitions whose tasks may decide, with their tasks."""

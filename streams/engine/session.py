@@ -53,10 +53,9 @@ class Session:
         self._committed_at = self._clock.monotonic()
         self._housekeeping_at = 0.0
         self._standbys = worker.standbys
-        admin = cluster.admin()
         self._members = Members(cluster.admin, self._clock, cluster.named(processor.name), cluster.named(worker.name))
         self._own = Ownership(
-            cluster, admin, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
+            cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
         self._transactions = Transactions(
             cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)

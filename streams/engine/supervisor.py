@@ -29,7 +29,6 @@ def run_workers(workers: Sequence[Worker], stop: threading.Event, *, stall_limit
     failures: list[BaseException] = []
 
     def body(worker: Worker) -> None:
-        known = len(failures)
         try:
             worker.run(stop)
         except Fatal as error:
@@ -38,7 +37,7 @@ def run_workers(workers: Sequence[Worker], stop: threading.Event, *, stall_limit
             failures.append(error)
         finally:
             # C code can raise what no except clause catches; it is printed with its stack when the thread ends.
-            if not stop.is_set() and len(failures) == known:
+            if not stop.is_set() and not failures:
                 failures.append(Fatal(f"worker {worker.name} ended without being told to; see above"))
             worker.done = True
             if failures:

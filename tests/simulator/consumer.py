@@ -163,13 +163,13 @@ class SimConsumer:
         self.incremental_unassign(self.assignment())
         self._closed = True
 
+    # --- inside ------------------------------------------------------------------------------------------------
+
     def _call_back(self, kind: str, partitions: Any) -> None:
         try:
             self._callbacks[kind](self, self._parts(partitions))
         except KafkaException as error:
             raise AssertionError("what leaves a callback is no exception any more: nothing could catch it") from error
-
-    # --- inside ------------------------------------------------------------------------------------------------
 
     def _note(self, what: str, partitions: list[TopicPartition]) -> None:
         """What a member of the group does with its partitions."""

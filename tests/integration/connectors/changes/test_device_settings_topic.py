@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pymodbus.simulator import DataType, SimData
 
+from connectors.changes.layers import Layers
 from connectors.changes.source import Source
 from connectors.runner import run_connectors
 from schemas import topics
@@ -68,7 +69,7 @@ def process(path: Path, cluster: Cluster, asked: Callable[[], bool] = lambda: Fa
 
     def body() -> None:
         try:
-            with closing(Source(path, cluster, asked)) as source:
+            with closing(Source(Layers(path), cluster, asked)) as source:
                 run_connectors(source.config, cluster, stop, None, source.changed)
         except BaseException as error:
             failed.append(error)
@@ -175,14 +176,14 @@ def test_devices_when_the_topic_is_not_there_the_start_is_refused(cluster, tmp_p
     path = tmp_path / "connectors.toml"
     path.write_text(f'changes = {{ name = "north" }}\n[[modbus]]\nname = "gas-1"\n{DEVICE.format(port=1)}')
     with pytest.raises(EngineError, match="looking for the topic other-device-settings"):
-        Source(path, Cluster(cluster.bootstrap, prefix="other"), lambda: False)
+        Source(Layers(path), Cluster(cluster.bootstrap, prefix="other"), lambda: False)
 
 
 def test_devices_when_the_topic_is_not_there_later_the_rest_of_the_file_holds(cluster, tmp_path):
     path = tmp_path / "connectors.toml"
     text = f'[[modbus]]\nname = "gas-1"\n{DEVICE.format(port=1)}'
     path.write_text(text)
-    with closing(Source(path, Cluster(cluster.bootstrap, prefix="other"), lambda: True)) as source:
+    with closing(Source(Layers(path), Cluster(cluster.bootstrap, prefix="other"), lambda: True)) as source:
         path.write_text(f'changes = {{ name = "north" }}\n{text.replace("port = 1", "port = 2")}')
         config = source.changed()
         assert config is not None
