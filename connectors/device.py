@@ -54,7 +54,8 @@ class DeviceFeed:
 
     ``sequence`` counts the samples per point from 1 since the start. The feed starts disconnected: what came before
     the connector started is not known, and the first data closes that gap. ``measured``: by point, how its values are
-    converted and checked.
+    converted and checked. ``valued``: whether it has values at all; of one that tells events only no values are
+    missing, and :meth:`event_gaps` says what is.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class DeviceFeed:
         profile: Profile,
         *,
         measured: Mapping[str, Measured] | None = None,
+        valued: bool = True,
         capacity: int = 10_000,
     ) -> None:
         self.device = profile.device
         self._outlet = outlet
         self._capacity = capacity
+        self._valued = valued
         self._measured = measured or {}
         self._checks = Checks()
         self._life = Lifecycle(connector, profile, self._status)
@@ -206,6 +209,8 @@ class DeviceFeed:
 
     def missed(self, first: int, last: int, detail: str) -> None:
         """Messages ``first`` to ``last`` of the source never came; the device's next sample closes the gap."""
+        if not self._valued:
+            return
         now = clock.now()
         gap = Gap(
             # Cut so that the id stays within an Identifier's 200 characters whatever the device is called.
@@ -313,6 +318,8 @@ class DeviceFeed:
         self._statuses.append((record, identity))
 
     def _disconnected(self, now: int, detail: str) -> list[Gap]:
+        if not self._valued:
+            return []
         gaps = self._tracker.disconnected(self.device, now=now, detail=detail)
         self._gaps(gaps)
         self._hand_over()

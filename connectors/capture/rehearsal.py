@@ -171,11 +171,14 @@ def rehearse(
 
 
 def configured(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Device, point and unit of everything that the settings name; of market feeds venue, instrument and no unit."""
+    """Device, point and unit of everything that the settings name; of market feeds venue, instrument and no unit.
+
+    Left out is what comes only when something else changes, which may be never.
+    """
     for device in config.modbus:
         yield from ((device.name, register.point, register.unit) for register in device.registers)
     for server in config.opcua:
-        yield from ((server.name, node.point, node.unit) for node in server.nodes)
+        yield from ((server.name, node.point, node.unit) for node in server.nodes if node.triggered_by is None)
     if config.sparkplug is not None:
         for edge in config.sparkplug.devices:
             yield from ((edge.name, point.name, point.unit) for point in edge.points)

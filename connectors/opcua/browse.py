@@ -11,8 +11,8 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.object_ids import ObjectIds
 
-from connectors.opcua.config import TEMPLATE, Browse, Node
 from connectors.opcua.limits import at_once
+from connectors.opcua.nodes import TEMPLATE, Browse, Node
 from connectors.opcua.values import standard
 
 log = structlog.get_logger(__name__)

@@ -1,79 +1,36 @@
-"""Settings of the OPC UA servers: where each is, how it is trusted, and which nodes are subscribed.
-
-A node is named by the URI of its namespace and its identifier, never by the namespace index: that is renumbered when a
-server restarts with other modules (OPC 10000-3, section 8.2.2).
-"""
+"""Settings of the OPC UA servers: where each is, how it is trusted, and what is subscribed."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import re
-import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from connectors.checks import Measured
 from connectors.fields import (
     Credentials,
     ExistingFile,
     Host,
     Identified,
     Name,
-    Number,
     Section,
     refuse_plaintext,
     seconds,
 )
+from connectors.opcua.nodes import Browse, Identifier, Namespace, Node, browse_path
 
 DEFAULT_PORT = 4840
 CERTIFICATES = ("*.der", "*.pem")
-TEMPLATE = re.compile(r"\{(path|name|[1-9]\d?)\}")
-
-
-def _identifier(value: str) -> str:
-    kind, _, text = value.partition("=")
-    problem = "expected i=NUMBER, s=TEXT, g=GUID or b=BASE64"
-    if kind == "i" and re.fullmatch(r"[0-9]{1,10}", text) and int(text) < 2**32:
-        return value
-    if kind == "s" and text:
-        return value
-    try:
-        if (kind == "g" and uuid.UUID(text)) or (kind == "b" and base64.b64decode(text, validate=True)):
-            return value
-    except (ValueError, binascii.Error) as error:
-        problem += f" ({error})"
-    raise ValueError(f"{value!r} is no node identifier; {problem}")
-
-
-def _select(value: str) -> str:
-    if not re.fullmatch(r"(\[\d{1,9}\]|[^\W\d]\w*)((\.[^\W\d]\w*)|\[\d{1,9}\])*", value):
-        raise ValueError(f"{value!r} is no place in a value; expected as in Power.Active, [2], Phases[0].Current")
-    return value
-
-
-def _path(value: str) -> str:
-    if any(name == "" for name in value.split("/")):
-        raise ValueError(f"{value!r} is no browse path; expected names separated by /, as in Plant/Turbine*/Power")
-    if any("**" in name and name != "**" for name in value.split("/")):
-        raise ValueError(f"{value!r}: ** stands for whole names and must stand alone between two /")
-    return value
 
 
 def _plain_path(value: str) -> str:
-    if re.search(r"[*?]", _path(value)):
+    if re.search(r"[*?]", browse_path(value)):
         raise ValueError(f"{value!r} must name one object; * and ? find variables only")
-    return value
-
-
-def _template(value: str) -> str:
-    if not TEMPLATE.search(value) or re.search(r"[{}]", TEMPLATE.sub("", value)):
-        raise ValueError(f"{value!r} would give every point one name; use {{path}}, {{name}}, {{1}}, {{2}}, …")
     return value
 
 
@@ -156,58 +113,6 @@ class Login(Credentials):
         return self
 
 
-class Deadband(Section):
-    """Changes smaller than this are not reported by the server: in the node's unit, or in percent of its EURange."""
-
-    absolute: Annotated[Number, Field(gt=0)] | None = None
-    percent: Annotated[Number, Field(gt=0, le=100)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.absolute is None) == (self.percent is None):
-            raise ValueError("give either absolute or percent")
-        return self
-
-
-class Watched(Measured):
-    """How a variable is watched.
-
-    ``sampling_interval``: how often the server looks; ``queue_size``: how many samples it keeps between two publishings
-    (more than publishing over sampling interval, or samples are lost there). ``silence``: seconds without a new value
-    after which a gap is recorded; left out for values that may rest. ``select``: the number's place in a structure or
-    an array: ``Power.Active``, ``[2]``, ``Phases[0].Current``.
-    """
-
-    sampling_interval: Annotated[int, seconds(least=0.01, most=3600)] = 500_000
-    queue_size: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 100
-    deadband: Deadband | None = None
-    silence: Annotated[int, seconds(least=0.1)] | None = None
-    select: Annotated[str, Field(max_length=1000), AfterValidator(_select)] | None = None
-
-
-class Node(Watched):
-    """One node and the point that it becomes. ``namespace``: its URI as in the server's NamespaceArray."""
-
-    point: Name
-    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
-    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)]
-
-
-class Browse(Watched):
-    """All variables whose browse path fits, found on the server; each becomes a point.
-
-    ``path``: browse names from the Objects folder on, separated by ``/``; ``*`` and ``?`` stand for characters of a
-    name, ``**`` for any number of names. ``namespace``: only variables of this one, by URI. ``point``: what a point is
-    called; ``{path}`` is the whole path with ``/``, ``{name}`` its last name, ``{1}`` its first name and so on.
-    ``most``: how many points at most.
-    """
-
-    path: Annotated[str, Field(max_length=1000), AfterValidator(_path)]
-    namespace: Annotated[str, Field(min_length=1, max_length=1000)]
-    point: Annotated[str, Field(max_length=200), AfterValidator(_template)] = "{path}"
-    most: Annotated[int, Field(strict=True, ge=1, le=20_000)] = 1000
-
-
 class Events(Section):
     """The events of an object and of all that reports to it; by default the Server object, to which everything does.
 
@@ -217,8 +122,8 @@ class Events(Section):
     keeps between two publishings.
     """
 
-    namespace: Annotated[str, Field(min_length=1, max_length=1000)] = "http://opcfoundation.org/UA/"
-    identifier: Annotated[str, Field(max_length=4096), AfterValidator(_identifier)] = "i=2253"
+    namespace: Namespace = "http://opcfoundation.org/UA/"
+    identifier: Identifier = "i=2253"
     path: Annotated[str, Field(max_length=1000), AfterValidator(_plain_path)] | None = None
     severity: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
     types: Annotated[frozenset[str], Field(max_length=100)] = frozenset()
@@ -284,6 +189,23 @@ class OpcUaServer(Identified):
         for point in (point for point, count in counts.items() if count > 1):
             places = " and ".join(f"nodes[{i}]" for i, node in enumerate(self.nodes) if node.point == point)
             problems.append(f'{places} have the same point "{point}"; each point of a device needs its own name')
+        problems += self._unfit_triggers()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _unfit_triggers(self) -> Iterator[str]:
+        """A trigger is known before the server is, and reported by itself."""
+        nodes = {node.point: node for node in self.nodes}
+        watched = [(f"nodes[{i}]", node) for i, node in enumerate(self.nodes)]
+        for place, one in [*watched, *((f"browse[{i}]", browse) for i, browse in enumerate(self.browse))]:
+            if one.triggered_by is None:
+                continue
+            said = f'{place}: triggered_by = "{one.triggered_by}"'
+            trigger = nodes.get(one.triggered_by)
+            if trigger is None:
+                yield f"{said} is no point of nodes ({', '.join(nodes)}); what browse finds cannot be a trigger"
+            elif trigger is one:
+                yield f"{said} is the node itself"
+            elif trigger.triggered_by is not None:
+                yield f'{said} waits for "{trigger.triggered_by}" itself; a trigger must be reported by its own changes'

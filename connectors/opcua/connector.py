@@ -44,7 +44,8 @@ class OpcUaConnector:
 
     def _make(self, server: OpcUaServer, stop: threading.Event) -> tuple[DeviceFeed, Run]:
         measured = {node.point: node for node in server.nodes}
-        feed = DeviceFeed(self._outlet, self.name, profile(server), measured=measured)
+        valued = bool(server.nodes or server.browse)
+        feed = DeviceFeed(self._outlet, self.name, profile(server), measured=measured, valued=valued)
         return feed, partial(_keep_session, server, feed, stop)
 
 

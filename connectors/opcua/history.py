@@ -16,8 +16,9 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from connectors import clock
 from connectors.device import DeviceFeed
-from connectors.opcua.config import Node, OpcUaServer
+from connectors.opcua.config import OpcUaServer
 from connectors.opcua.holes import Hole, Holes
+from connectors.opcua.nodes import Node
 from connectors.opcua.values import UnusableTime, sampled, source_time, status_name
 
 log = structlog.get_logger(__name__)

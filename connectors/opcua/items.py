@@ -14,8 +14,10 @@ from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.lifecycle import Profile, profile_of
 from connectors.opcua.browse import find, placed
-from connectors.opcua.config import Deadband, Node, OpcUaServer
+from connectors.opcua.config import OpcUaServer
 from connectors.opcua.limits import at_once
+from connectors.opcua.nodes import Deadband, Node
+from connectors.opcua.triggering import link
 from connectors.opcua.values import status_name
 from schemas.base import Quality
 
@@ -43,6 +45,13 @@ class Items:
         """Where the nodes that are watched stand on the server now, by point."""
         self._server = server
         self._feed = feed
+        self._ids: dict[int, int] = {}  # what the server calls each that it watches
+        self._triggers = {node.point: handle for handle, node in self.nodes.items()}
+        self._unlinked: set[int] = set()
+
+    def node(self, handle: int) -> Node | None:
+        """Whose notification it is; None: of one whose trigger could not be set, which some servers report anyway."""
+        return None if handle in self._unlinked else self.nodes.get(handle)
 
     async def create(self, client: Client, subscription: int) -> None:
         """Subscribe all nodes. Raises ua.UaError, OSError or TimeoutError when the connection breaks."""
@@ -89,6 +98,8 @@ class Items:
         namespaces = await client.get_namespace_array()
         known: list[tuple[int, ua.NodeId]] = []
         for handle in handles:
+            if handle in self._ids:
+                continue  # only its trigger could not be set
             node = self.nodes[handle]
             if (place := placed(namespaces, node.namespace, node.identifier)) is not None:
                 known.append((handle, place))
@@ -100,6 +111,35 @@ class Items:
             unfiltered += await self._request(client, subscription, known[start : start + portion], filtered=True)
         for start in range(0, len(unfiltered), portion):
             await self._request(client, subscription, unfiltered[start : start + portion], filtered=False)
+        await self._set_triggers(client, subscription, handles, portion)
+
+    async def _set_triggers(self, client: Client, subscription: int, handles: list[int], portion: int) -> None:
+        """Have those of ``handles`` that wait for another node reported with it."""
+        waiting: dict[int, list[int]] = {}
+        for handle in handles:
+            if handle not in self._ids or (point := self.nodes[handle].triggered_by) is None:
+                continue
+            trigger = self._triggers[point]
+            if trigger in self._ids:
+                waiting.setdefault(trigger, []).append(handle)
+            else:
+                self._unlink(handle, f"its trigger {point} is not watched: {self.refused[trigger]}")
+        for trigger, those in waiting.items():
+            for start in range(0, len(those), portion):
+                part = those[start : start + portion]
+                answers = await link(client, subscription, self._ids[trigger], [self._ids[handle] for handle in part])
+                for handle, refusal in zip(part, answers, strict=True):
+                    if refusal:
+                        point = self.nodes[trigger].point
+                        why = f"{refusal}: the server does not let {point} trigger it"
+                        self._unlink(handle, f"{why}; without triggered_by every change would be reported")
+                    else:
+                        self._unlinked.discard(handle)
+                        self.refused.pop(handle, None)
+
+    def _unlink(self, handle: int, reason: str) -> None:
+        self._unlinked.add(handle)
+        self._refuse(handle, reason)
 
     async def _request(
         self, client: Client, subscription: int, known: list[tuple[int, ua.NodeId]], *, filtered: bool
@@ -115,6 +155,7 @@ class Items:
         for (handle, place), result in zip(known, results, strict=True):
             node, status = self.nodes[handle], status_name(result.StatusCode.value)
             if result.StatusCode.is_good():
+                self._ids[handle] = result.MonitoredItemId
                 self.refused.pop(handle, None)
                 self.places[node.point] = (node, place)
                 self._tell_revised(node, result)
@@ -132,12 +173,12 @@ class Items:
         return unfiltered
 
     def _tell_revised(self, node: Node, result: ua.MonitoredItemCreateResult) -> None:
-        if result.RevisedQueueSize < node.queue_size:
+        if result.RevisedQueueSize < node.queue:
             log.warning(
                 "the server keeps fewer samples than asked for; what comes faster is lost there",
                 device=self._server.name,
                 point=node.point,
-                asked=node.queue_size,
+                asked=node.queue,
                 given=result.RevisedQueueSize,
             )
 
@@ -166,13 +207,14 @@ def _item(handle: int, node: Node, place: ua.NodeId, *, filtered: bool) -> ua.Mo
     parameters = ua.MonitoringParameters(
         ClientHandle=handle,
         SamplingInterval=node.sampling_interval / 1e3,
-        QueueSize=node.queue_size,
+        QueueSize=node.queue,
         DiscardOldest=True,
         Filter=_filter(node.deadband) if filtered else None,
     )
+    alone = node.triggered_by is None
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=place, AttributeId=AttributeIds.Value),
-        MonitoringMode=ua.MonitoringMode.Reporting,
+        MonitoringMode=ua.MonitoringMode.Reporting if alone else ua.MonitoringMode.Sampling,
         RequestedParameters=parameters,
     )
 

@@ -21,12 +21,13 @@ from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.metrics import State
 from connectors.opcua.certificates import Certificates
-from connectors.opcua.config import Node, OpcUaServer
+from connectors.opcua.config import OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.event_items import EventItems
 from connectors.opcua.history import Backfill
 from connectors.opcua.holes import Holes
 from connectors.opcua.items import Items
+from connectors.opcua.nodes import Node
 from connectors.opcua.security import client_for
 from connectors.opcua.values import UnusableTime, raw_bytes, sampled, status_name
 
@@ -198,7 +199,7 @@ class Session:
         for part in parts:
             if isinstance(part, ua.DataChangeNotification):
                 for item in part.MonitoredItems:
-                    if (node := self._items.nodes.get(item.ClientHandle)) is not None:
+                    if (node := self._items.node(item.ClientHandle)) is not None:
                         self._sample(node, item.Value)
             elif isinstance(part, ua.EventNotificationList) and self._events is not None:
                 await self._events.take(part.Events or ())
@@ -218,9 +219,9 @@ class Session:
                 node.point,
                 event_time=sample.event_time,
                 receive_time=received,
-                detail=f"the server's queue of the node overflowed (queue_size {node.queue_size})",
+                detail=f"the server's queue of the node overflowed (queue_size {node.queue})",
             )
-        if self._holes is not None:
+        if self._holes is not None and node.triggered_by is None:  # history does not know what a trigger left out
             self._holes.seen(node.point, sample.event_time)
         self._feed.sample(
             node.point,

@@ -61,6 +61,14 @@ def test_device_when_it_starts_is_unknown_until_the_first_data():
     assert isinstance(room.taken[-1][0], Telemetry), "the gap closes before the sample"
 
 
+def test_device_when_it_has_no_values_none_are_missing():
+    room = Room(100)
+    feed = DeviceFeed(room, "test", Profile("d", "test"), valued=False)
+    feed.missed(1, 3, "lost")
+    feed.disconnected("cut")
+    assert not room.gaps
+
+
 @given(capacity=st.integers(1, 20), arriving=st.integers(0, 60))
 def test_device_when_kafka_is_full_keeps_what_fits_and_counts_the_rest(capacity, arriving):
     room = Room(3)  # the gap of the start, its closing, the first sample

@@ -74,6 +74,7 @@ def test_alarms_when_a_condition_changes_tell_each_state_and_after_a_cut_the_pre
     assert {e.condition_id for e in tape.events()} == {f"nsu={URI};s=Hot", f"nsu={URI};s=Over"}
     assert tape.events()[-1].event_id == latest
     assert [e.sequence for e in tape.events()] == [1, 2, 3, 4, 5]
+    assert tape.gaps() == of_events(tape), "no values are missing where none are watched"
     opened, closed = of_events(tape)[2:]
     assert (opened.reason, opened.gap_id, opened.key) == ("disconnected", closed.gap_id, "d")
     assert opened.receive_time < tape.events()[-1].receive_time <= closed.receive_time, "it closes behind what was told"

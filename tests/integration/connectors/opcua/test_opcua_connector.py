@@ -159,3 +159,16 @@ def test_connector_when_a_deadband_is_set_small_changes_do_not_come(tape, runnin
         plant.write("A", 20.0)
         tape.until(lambda: tape.samples("a")[-1].value == 20.0, "the large change")
     assert [sample.value for sample in tape.samples("a")] == [0.0, 20.0]
+
+
+def test_connector_when_the_server_has_no_triggers_the_point_is_bad_and_never_reported_on_its_own(tape, running, plant):
+    points = [node("a", "A"), node("b", "B", triggered_by="a")]
+    with running(connector(settings(plant.url, *points, name="plain"))):
+        tape.until(lambda: tape.samples("a") and tape.samples("b"), "both points")
+        tape.until(lambda: state("plain") is State.DEGRADED, "the state")
+        plant.write("B", 5.0)  # asyncua's server reports it nonetheless
+        plant.write("A", 5.0)
+        tape.until(lambda: tape.samples("a")[-1].value == 5.0, "the trigger goes on")
+    assert tape.samples("b")[-1].quality is Quality.BAD
+    assert ": the server does not let a trigger it; without triggered_by" in tape.samples("b")[-1].reason
+    assert 5.0 not in {sample.value for sample in tape.samples("b")}

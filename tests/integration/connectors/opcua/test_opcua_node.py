@@ -16,8 +16,9 @@ import pytest
 from asyncua.ua.status_codes import StatusCodes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from connectors.metrics import State
 from schemas.base import Quality
-from tests.integration.connectors.opcua.plant import MOMENT, URI, connector, node, settings, unused_port
+from tests.integration.connectors.opcua.plant import MOMENT, URI, connector, node, settings, state, unused_port
 from tests.integration.connectors.opcua.test_opcua_security import make
 from tests.npm import NodeProcess, installed
 
@@ -113,6 +114,78 @@ def test_node_opcua_when_a_percent_deadband_is_set_smaller_changes_do_not_come(t
             tape.until(lambda value=value: tape.samples("all")[-1].value == value, "the unfiltered point")
         tape.until(lambda: tape.samples("a")[-1].value == 32.0, "the second large change")
     assert [s.value for s in tape.samples("a")] == [0.0, 21.0, 32.0]
+
+
+def test_node_opcua_when_a_trigger_changes_the_nodes_that_wait_for_it_are_reported_also_after_a_lost_connection(
+    tape, running, server
+):
+    def watched(point: str, name: str, **fields: Any) -> dict[str, Any]:
+        return node(point, name, sampling_interval=0.05, **fields)
+
+    def write(*values: float) -> None:
+        """Each is seen by the server before the next is written."""
+        for value in values:
+            server.write("B", value)
+            tape.until(lambda value=value: tape.samples("all")[-1].value == value, "a value of the node itself")
+
+    def fire(value: float) -> None:
+        def fired() -> bool:
+            server.write("A", float(next(numbers)))
+            return all(tape.samples(point) and tape.samples(point)[-1].value == value for point in ("last", "each"))
+
+        tape.until(fired, "the value with its trigger")
+
+    numbers = count(1)
+    points = [
+        watched("trigger", "A"),
+        watched("all", "B"),
+        watched("last", "B", triggered_by="trigger"),
+        watched("each", "B", triggered_by="trigger", queue_size=50),
+    ]
+    server.write("B", 0.5)
+    with running(connector(settings(server.url, *points, keep_alive=5))):
+        tape.until(lambda: tape.samples("trigger") and tape.samples("all"), "the first values")
+        write(1.0, 2.0, 3.0)
+        assert not tape.samples("last")
+        assert not tape.samples("each"), "their trigger has not changed"
+        fire(3.0)
+        before = len(tape.samples("last"))
+        server.do("cut")
+        tape.until(lambda: [g.open for g in tape.gaps()] == [True, False, True, False], "a new session")
+        write(4.0, 5.0)
+        assert len(tape.samples("last")) == before
+        fire(5.0)
+    assert {1.0, 4.0}.isdisjoint(s.value for s in tape.samples("last")), "only the newest, not each before it"
+    values = list(dict.fromkeys(s.value for s in tape.samples("each")))
+    assert values == sorted(values), "in their order"
+    assert {1.0, 2.0, 3.0, 4.0, 5.0} <= set(values)
+    times = {s.value: s.event_time for s in tape.samples("all")}
+    assert all(s.event_time == times[s.value] for s in tape.samples("each") if s.value in times), "their own times"
+    assert {g.reason for g in tape.gaps()} == {"disconnected"}
+
+
+def test_node_opcua_when_a_trigger_is_not_there_the_nodes_that_wait_for_it_are_bad_until_it_appears(
+    tape, running, server
+):
+    points = [node("a", "A"), node("late", "L"), node("waits", "B", triggered_by="late", sampling_interval=0.05)]
+    with running(connector(settings(server.url, *points, name="e"))):
+        tape.until(lambda: tape.samples("waits"), "why it does not come")
+        tape.until(lambda: state("e") is State.DEGRADED, "the state")
+        server.do("add", node="L")
+        tape.until(lambda: tape.samples("late")[-1].value == 0.0, "the trigger that has appeared")
+        tape.until(lambda: state("e") is State.LIVE, "the state")
+        numbers = count(1)
+
+        def fired() -> bool:
+            server.write("B", 9.0)
+            server.write("L", float(next(numbers)))
+            return tape.samples("waits")[-1].value == 9.0
+
+        tape.until(fired, "the value with its trigger")
+    bad = tape.samples("waits")[0]
+    assert (bad.value, bad.quality) == (None, Quality.BAD)
+    assert bad.reason.startswith("its trigger late is not watched: BadNodeIdUnknown")
+    assert [s.quality for s in tape.samples("waits")].count(Quality.BAD) == 1
 
 
 def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_states_are_told(tape, running, server):

@@ -17,6 +17,12 @@ def with_node(**fields):
     return server(nodes=[{**server()["nodes"][0], **fields}])
 
 
+def triggered(**triggers):
+    """Nodes by point, each with its trigger."""
+    node = server()["nodes"][0]
+    return [{**node, "point": point, **({"triggered_by": by} if by else {})} for point, by in triggers.items()]
+
+
 def with_browse(**fields):
     return server(browse=[{"path": "Plant/*", "namespace": "urn:x", "unit": "MW", **fields}])
 
@@ -67,10 +73,23 @@ def test_node_when_the_identifier_is_something_else_is_refused(identifier):
         (server(login={"certificate": __file__, "private_key": __file__}), "needs [opcua.security]"),
         (server(login={"certificate": __file__}), "certificate and private_key belong together"),
         (server(login={}), "either username or certificate"),
+        (server(nodes=triggered(p="", q="r")), 'nodes[1]: triggered_by = "r" is no point of nodes (p, q)'),
+        (server(nodes=triggered(p="p")), 'nodes[0]: triggered_by = "p" is the node itself'),
+        (server(nodes=triggered(p="q", q="p")), 'nodes[1]: triggered_by = "p" waits for "q" itself'),
+        (server(nodes=triggered(p="", q="p", r="q")), 'nodes[2]: triggered_by = "q" waits for "p" itself'),
+        (with_node(triggered_by="Plant/*"), "what browse finds cannot be a trigger"),
+        (with_browse(triggered_by="{path}"), "browse[0]: triggered_by"),
+        (with_browse(triggered_by="p", silence=10), "give silence to the trigger"),
     ],
 )
 def test_server_when_it_cannot_be_meant_is_refused_with_the_reason(settings, said):
     assert said in problems(settings)
+
+
+def test_node_when_it_waits_for_a_trigger_keeps_its_newest_sample_unless_told_to_keep_more():
+    p, q, r = triggered(p="", q="p", r="p")
+    nodes = OpcUaServer.model_validate(server(nodes=[p, q, {**r, "queue_size": 7}])).nodes
+    assert [node.queue for node in nodes] == [100, 1, 7]
 
 
 def test_server_when_several_things_are_wrong_names_all_of_them():

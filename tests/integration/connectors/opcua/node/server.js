@@ -38,7 +38,7 @@ const main = async () => {
     eventNotifier: 1,
   });
   const nodes = {};
-  for (const name of ["A", "B", "P"]) {
+  const add = (name) => {
     nodes[name] = plant.addAnalogDataItem({
       browseName: name,
       nodeId: `s=${name}`,
@@ -48,7 +48,8 @@ const main = async () => {
       value: { dataType: DataType.Double, value: 0 },
       engineeringUnitsRange: { low: 0, high: 200 },
     });
-  }
+  };
+  ["A", "B", "P"].forEach(add);
   const alarm = plant.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {
     browseName: "Pressure",
     nodeId: "s=Pressure",
@@ -74,6 +75,7 @@ const main = async () => {
         message: { dataType: DataType.LocalizedText, value: { text: message } },
         severity: { dataType: DataType.UInt16, value: severity },
       }),
+    add: ({ node }) => add(node),
     cut: () => server.endpoints.forEach((endpoint) => endpoint.abruptlyInterruptChannels()),
     acknowledge: () => alarm._acknowledge_branch(alarm.currentBranch().getEventId(), "seen", alarm.currentBranch(), "test"),
   };
