@@ -11,8 +11,14 @@ def now() -> int:
     """UTC, microseconds since the epoch. Never goes back while the process runs: when the time of day is set back it
     stands still until that has caught up, because receive times tell what came first."""
     global _latest
-    _latest = max(_latest, time.time_ns() // 1000)
+    _latest = max(_latest, wall())
     return _latest
+
+
+def wall() -> int:
+    """UTC as this machine has it now, microseconds since the epoch: for peers, who hold it against clocks of their own.
+    Goes back when the time of day is set back, so that it is nothing to order records by."""
+    return time.time_ns() // 1000
 
 
 def steady() -> int:

@@ -53,9 +53,9 @@ class Outbox:
         except Full:
             return
 
-    async def room(self) -> None:
-        """Until nothing waits any more. Whoever reads a source awaits this before it reads on."""
+    async def room(self, over: Callable[[], bool]) -> None:
+        """Until nothing waits any more, or it is ``over``. Whoever reads a source awaits this before it reads on."""
         self.drain()
-        while self._waiting:
+        while self._waiting and not over():
             await asyncio.sleep(0.02)
             self.drain()

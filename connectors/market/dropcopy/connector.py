@@ -86,7 +86,8 @@ class ReportHandler:
     def missing(self, link: Link, first: int, last: int) -> None:
         """Fills may be missing until they are sent again."""
         self._away = True
-        self._gaps([self._gap(first, last, f"FIX messages {first} to {last} did not come; asked for again")])
+        self._open.append(self._gap(first, last, f"FIX messages {first} to {last} did not come; asked for again"))
+        self._gaps(self._open[-1:])
 
     def filled(self, link: Link, first: int, last: int) -> None:
         """The peer says that nothing of ``first`` to ``last`` is worth repeating."""
@@ -97,12 +98,16 @@ class ReportHandler:
         self.life.failed()
         self.outbox.letter(self._source, garbled.reason, garbled.raw, clock.now())
 
-    def closed(self, why: str) -> None:
-        """No fills until it is back; they are sent again then."""
+    def closed(self, why: str, *, astray: bool = False) -> None:
+        """No fills until it is back; they are sent again then, unless the peer's numbers went astray: a gap says so."""
         self._away = True
         self.life.failed()
         self.life.state(DeviceState.DOWN, why)
         self._gaps(self._tracker.disconnected(self._config.name, now=clock.now(), detail=why))
+        if astray and not any(gap.first is None for gap in self._open):  # once, however often it is tried
+            gap = self._gap(None, None, f"{why}: whether fills were missed is not known; reconcile")
+            self._open.append(gap)
+            self._gaps([gap])
 
     def check(self, link: Link) -> None:
         """Close the gaps once everything is there."""
@@ -121,7 +126,7 @@ class ReportHandler:
     def _gap(self, first: int | None, last: int | None, detail: str) -> Gap:
         now = clock.now()
         name = self._config.name
-        gap = Gap(
+        return Gap(
             gap_id=identifier(f"{Feed.FILLS.value}/{name}//sequence/{now}"),
             feed=Feed.FILLS,
             key=name,
@@ -134,9 +139,6 @@ class ReportHandler:
             event_time=now,
             receive_time=now,
         )
-        if first is not None:
-            self._open.append(gap)
-        return gap
 
     def _gaps(self, gaps: list[Gap]) -> None:
         for gap in gaps:

@@ -76,8 +76,8 @@ class QuoteHandler:
         """Kept for a person; the hole that it leaves in the numbers is noticed with the next message."""
         self._desk.refused(garbled.reason, garbled.raw)
 
-    def closed(self, why: str) -> None:
-        """Nothing is known any more."""
+    def closed(self, why: str, *, astray: bool = False) -> None:
+        """Nothing is known any more, whatever the peer's numbers are."""
         self._desk.disconnected(why)
 
     def check(self, link: Link) -> None:

@@ -20,6 +20,7 @@ from connectors.market.fix.outputs import (
     Close,
     Deliver,
     Filled,
+    Identity,
     LoggedOn,
     Missing,
     Output,
@@ -29,7 +30,7 @@ from connectors.market.fix.outputs import (
     Send,
 )
 from connectors.market.fix.session import Session
-from connectors.market.fix.store import Statement, Store
+from connectors.market.fix.store import Statement, Store, StoreError
 from connectors.market.outbox import Outbox
 from connectors.tls import TlsError, TlsFiles
 
@@ -60,8 +61,8 @@ class Handler(Protocol):
     def garbled(self, garbled: Garbled) -> None:
         """Bytes that are no message."""
 
-    def closed(self, why: str) -> None:
-        """The connection has ended, or was not made."""
+    def closed(self, why: str, *, astray: bool = False) -> None:
+        """The connection has ended, or was not made; ``astray``: because the peer has lost its numbers."""
 
     def check(self, link: Link) -> None:
         """A few times a second."""
@@ -125,62 +126,69 @@ class Link:
 
     def send(self, kind: str, fields: Pairs) -> None:
         """Send an application message if the session is on."""
-        self._act(self._session.application(kind, fields, clock.now()))
+        self._act(self._session.application(kind, fields, clock.wall()))
 
     async def run(self, stop: threading.Event) -> None:
         """Connect again and again, with growing waits, until ``stop``."""
         backoff = Backoff(stop, ceiling=self._config.backoff_ceiling / 1e6)
         while not stop.is_set():
             began = clock.steady()
-            why, person = await self._once(stop)
+            end = await self._once(stop)
             if stop.is_set():
                 return
-            self._handler.closed(why)
-            (log.error if person else log.warning)("the FIX session ended", session=self._config.name, reason=why)
+            self._handler.closed(end.reason, astray=end.astray)
+            say = log.error if end.person else log.warning
+            say("the FIX session ended", session=self._config.name, reason=end.reason)
             if clock.steady() - began > _STEADY:
                 backoff.reset()
-            left = self._config.backoff_ceiling / 1e6 if person else backoff.next_delay()
+            left = self._config.backoff_ceiling / 1e6 if end.person else backoff.next_delay()
             while left > 0 and not stop.is_set():
                 self._handler.check(self)
                 await asyncio.sleep(min(left, _TICK_SECONDS))
                 left -= _TICK_SECONDS
 
-    async def _once(self, stop: threading.Event) -> tuple[str, bool]:
+    async def _once(self, stop: threading.Event) -> Close:
+        """Connect and serve until it ends; why it did."""
         config = self._config
         where = f"{config.host}:{config.port}"
+        identity = config.identity(reset=self._reset)
         try:
             context = None if self._tls is None else self._tls.context()
             opening = asyncio.open_connection(config.host, config.port, ssl=context)
             async with asyncio.timeout(_CONNECT_SECONDS):
                 reader, writer = await opening
         except TimeoutError:
-            return f"{where} did not answer within {_CONNECT_SECONDS:g} s", False
+            return Close(f"{where} did not answer within {_CONNECT_SECONDS:g} s")
         except (OSError, TlsError) as error:
-            return f"cannot connect to {where}: {await explained(self._tls, error, config.port)}", False
+            return Close(f"cannot connect to {where}: {await explained(self._tls, error, config.port)}")
+        try:
+            await self._talk(identity, reader, writer, stop)
+        except StoreError as error:
+            return Close(str(error))
+        except OSError as error:
+            return Close(f"the connection to {where} broke: {await explained(self._tls, error, config.port)}")
+        if self._leaving or self._why is None:
+            return Close(self._leaving or f"{where} closed the connection")
+        return self._why
+
+    async def _talk(
+        self, identity: Identity, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: threading.Event
+    ) -> None:
+        """One session from the logon to the end of the connection. Raises OSError and StoreError."""
         self._pending.clear()
-        next_in, next_out = self._store.numbers()
-        self._session = Session(
-            config.identity(reset=self._reset), next_in=next_in, next_out=next_out, steady=clock.steady
-        )
         self._writer, self._why, self._leaving = writer, None, ""
         try:
-            self._act(self._session.connected(clock.now()))
+            next_in, next_out = self._store.numbers()
+            self._session = Session(identity, next_in=next_in, next_out=next_out, steady=clock.steady)
+            self._act(self._session.connected(clock.wall()))
             await self._serve(reader, stop)
-        except OSError as error:
-            return f"the connection to {where} broke: {await explained(self._tls, error, config.port)}", False
         finally:
-            self._settle()
             self._writer = None
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     await writer.wait_closed()
-        return self._outcome(f"{where} closed the connection")
-
-    def _outcome(self, otherwise: str) -> tuple[str, bool]:
-        if self._leaving or self._why is None:
-            return self._leaving or otherwise, False
-        return self._why.reason, self._why.person
+            self._settle()
 
     async def _serve(self, reader: asyncio.StreamReader, stop: threading.Event) -> None:
         decoder = Decoder()
@@ -194,11 +202,11 @@ class Link:
                     if isinstance(one, Garbled):
                         self._handler.garbled(one)
                     else:
-                        self._act(self._session.received(one, clock.now()))
+                        self._act(self._session.received(one, clock.wall()))
                     if self._ended():
                         break
                 if not self._handler.outbox.empty:
-                    await self._handler.outbox.room()
+                    await self._handler.outbox.room(self._ended)
                 else:
                     await asyncio.sleep(0)
         finally:
@@ -209,14 +217,17 @@ class Link:
     async def _tick(self, stop: threading.Event) -> None:
         while not self._ended():
             await asyncio.sleep(_TICK_SECONDS)
-            now = clock.now()
-            self._settle()
-            self._act(self._session.tick(now, reading=self._handler.outbox.empty))
-            self._handler.check(self)
-            if stop.is_set():
-                self._leave("stopped", now)
-            elif self._tls is not None and self._tls.renewed():
-                self._leave("the certificate files were renewed: connecting anew to use them", now)
+            now = clock.wall()
+            try:
+                self._settle()
+                self._act(self._session.tick(now, reading=self._handler.outbox.empty))
+                self._handler.check(self)
+                if stop.is_set():
+                    self._leave("stopped", now)
+                elif self._tls is not None and self._tls.renewed():
+                    self._leave("the certificate files were renewed: connecting anew to use them", now)
+            except StoreError as error:
+                self._why = Close(str(error))
         if self._writer is not None:
             self._writer.close()  # wakes the reader
 

@@ -83,10 +83,12 @@ class Filled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):
-    """Close the connection. ``person``: trying again alone will not help."""
+    """Close the connection. ``person``: trying again alone will not help. ``astray``: the peer has lost its numbers, so
+    that what it sends before they are right again is never taken."""
 
     reason: str
     person: bool = False
+    astray: bool = False
 
 
 Output = Send | Deliver | Passed | LoggedOn | Missing | Filled | Close

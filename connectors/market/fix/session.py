@@ -215,7 +215,7 @@ class Session:
 
     def _too_low(self, sequence: int, now: int) -> list[Output]:
         reason = f"MsgSeqNum too low, expecting {self.next_in} but received {sequence}"
-        return self._goodbye(reason, now, person=True)
+        return self._goodbye(reason, now, person=True, astray=True)
 
     def _gap(self, sequence: int, now: int, *, repeated: bool = False) -> list[Output]:
         if self._asked is None:
@@ -271,12 +271,12 @@ class Session:
     def _reject(self, sequence: int, code: int, text: str, now: int) -> list[Output]:
         return [self._send("3", [(45, sequence), (373, code), (58, text)], now)]
 
-    def _goodbye(self, reason: str, now: int, *, person: bool = False) -> list[Output]:
-        return [self._send("5", [(58, reason)], now), self._end(reason, person=person)]
+    def _goodbye(self, reason: str, now: int, *, person: bool = False, astray: bool = False) -> list[Output]:
+        return [self._send("5", [(58, reason)], now), self._end(reason, person=person, astray=astray)]
 
-    def _end(self, reason: str, *, person: bool = False) -> Close:
+    def _end(self, reason: str, *, person: bool = False, astray: bool = False) -> Close:
         self.phase = Phase.ENDED
-        return Close(reason, person)
+        return Close(reason, person, astray)
 
     def _send(self, kind: str, fields: Pairs, now: int) -> Send:
         sequence = self.next_out

@@ -92,7 +92,7 @@ class Feed:
             return f"cannot connect to {config.url}: {await explained(self._tls, error, _port(config.url))}"
         watching = asyncio.create_task(self._watch(connection, stop))
         try:
-            await self._serve(connection)
+            await self._serve(connection, stop)
         except ConnectionClosedOK:
             return f"{config.url} said goodbye"
         except ConnectionClosed as closed:
@@ -106,7 +106,7 @@ class Feed:
             await asyncio.gather(watching, *self._fetching, return_exceptions=True)
             await connection.close()
 
-    async def _serve(self, connection: ClientConnection) -> NoReturn:
+    async def _serve(self, connection: ClientConnection, stop: threading.Event) -> NoReturn:
         """Read for ever. Raises ConnectionClosed and Lost."""
         self._heard = clock.steady()
         self._patient.clear()
@@ -120,7 +120,7 @@ class Feed:
             self._take(raw)
             count += 1
             if not self._desk.outbox.empty:
-                await self._desk.outbox.room()
+                await self._desk.outbox.room(stop.is_set)
             elif count % _BURST == 0:
                 await asyncio.sleep(0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,10 +67,9 @@ def records(cluster: Cluster) -> Iterator[Records]:
 
 
 class BadVenue:
-    """A FIX venue in a thread that takes one connection at a time and sends what it is told; ``tls``: within it."""
+    """A FIX venue in a thread that takes one connection at a time and sends what it is told."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.received: list[Message] = []
@@ -104,12 +102,6 @@ class BadVenue:
                 connection, _ = self._listener.accept()
             except OSError:
                 continue
-            connection.settimeout(5)
-            if self._tls is not None:
-                try:
-                    connection = self._tls.wrap_socket(connection, server_side=True)
-                except OSError:
-                    continue
             self.connections += 1
             self._connection = connection
             connection.settimeout(None)

@@ -2,7 +2,7 @@
 
 It runs in a process of its own, because its threads outlive it badly in the one that runs the tests; and so that it
 can be killed. Commands come as JSON lines, ``[kind, [[tag, value], …], [count tag, delimiter, [[[tag, value], …], …]] |
-null]``; what happens goes out as JSON lines ``[event, text]``.
+null]`` and ``["next", number]``; what happens goes out as JSON lines ``[event, text]``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ ConnectionType=acceptor
 FileStorePath={folder}/store
 UseDataDictionary=Y
 DataDictionary={prefix}/share/quickfix/FIX44.xml
-StartTime=00:00:00
-EndTime=00:00:00
+NonStopSession=Y
 SocketReuseAddress=Y
 [SESSION]
 BeginString=FIX.4.4
@@ -32,14 +31,21 @@ SocketAcceptPort={port}
 
 
 class Peer:
-    """The process. ``on`` while a session is logged on; ``requests``: the application messages that came."""
+    """The process. ``on`` while a session is logged on, for the ``logons``-th time; ``requests``: the application
+    messages that came, ``admin``: the others. ``resets``: it begins at 1 with its next logon, and says so unasked.
+    """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, resets: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.on = threading.Event()
+        self.logons = 0
         self.requests: list[dict[str, str]] = []
+        self.admin: list[dict[str, str]] = []
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(folder), str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, str(folder), str(port), "resets" if resets else ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -60,21 +66,30 @@ class Peer:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             event, text = json.loads(line)
-            if event == "message":
-                self.requests.append(dict(part.split("=", 1) for part in text.split("\x01") if part))
+            if event in ("message", "admin"):
+                into = self.requests if event == "message" else self.admin
+                into.append(dict(part.split("=", 1) for part in text.split("\x01") if part))
             elif event == "logon":
+                self.logons += 1
                 self.on.set()
             elif event == "logout":
                 self.on.clear()
 
     def send(self, kind: str, *fields: tuple[int, str], groups: Any = None) -> None:
         """Send an application message; while nobody is logged on it is kept for the next logon."""
+        self._tell([kind, fields, groups])
+
+    def next(self, number: int) -> None:
+        """Give the next message this number: those before are missing, if there are any, and nobody has them."""
+        self._tell(["next", number])
+
+    def _tell(self, command: list[Any]) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([kind, fields, groups]) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
 
-def main(folder: Path, port: int) -> None:
+def main(folder: Path, port: int, *, resets: bool) -> None:
     """Be the acceptor until standard input ends."""
     import quickfix as fix
 
@@ -91,8 +106,13 @@ def main(folder: Path, port: int) -> None:
         def onLogout(self, session: Any) -> None:
             tell("logout")
 
-        def toAdmin(self, message: Any, session: Any) -> None: ...
-        def fromAdmin(self, message: Any, session: Any) -> None: ...
+        def toAdmin(self, message: Any, session: Any) -> None:
+            if resets and message.getHeader().getField(35) == "A":
+                message.setField(fix.ResetSeqNumFlag(True))
+
+        def fromAdmin(self, message: Any, session: Any) -> None:
+            tell("admin", message.toString())
+
         def toApp(self, message: Any, session: Any) -> None: ...
 
         def fromApp(self, message: Any, session: Any) -> None:
@@ -104,7 +124,11 @@ def main(folder: Path, port: int) -> None:
     acceptor = fix.SocketAcceptor(application, store, settings)
     acceptor.start()
     for line in sys.stdin:
-        kind, fields, groups = json.loads(line)
+        command = json.loads(line)
+        if command[0] == "next":
+            fix.Session.lookupSession(application.session).setNextSenderMsgSeqNum(command[1])
+            continue
+        kind, fields, groups = command
         message = fix.Message()
         message.getHeader().setField(fix.BeginString("FIX.4.4"))
         message.getHeader().setField(fix.MsgType(kind))
@@ -124,4 +148,4 @@ def main(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), resets=bool(sys.argv[3]))

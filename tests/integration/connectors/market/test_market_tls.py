@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,15 +18,16 @@ from websockets.sync.server import ServerConnection, serve
 from connectors import tls
 from connectors.capture.rehearsal import Notebook
 from connectors.connector import Connector
-from connectors.market.fix.config import FixConfig
 from connectors.market.fix.connector import FixConnector
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.market.websocket.connector import WebSocketConnector
 from connectors.outlet import Outlet
 from schemas.devices import DeviceState
+from streams.local.service import free_port
 from tests.authority import NOW, Authority
 from tests.conftest import wait_until
-from tests.integration.connectors.market.conftest import BadVenue
+from tests.integration.connectors.market.fixpeer import Peer
+from tests.integration.connectors.market.fixsessions import market
 
 Venue = tuple[Callable[[Outlet], Connector], Callable[[], int]]
 """What makes the connector that connects to it, and how many connections it has had."""
@@ -33,14 +36,46 @@ COMMON = {"name": "venue", "venue": "X", "backoff_ceiling": 0.5, "instruments": 
 
 
 @contextmanager
-def fix(context: ssl.SSLContext, ca_file: Path, folder: Path) -> Iterator[Venue]:
-    venue = BadVenue(context)
-    session = {"host": "127.0.0.1", "port": venue.port, "sender": "HOUSE", "target": "VENUE", "store": folder / "n.db"}
-    config = FixConfig.model_validate({**COMMON, **session, "backoff_ceiling": 1, "tls": {"ca_file": ca_file}})
+def within_tls(context: ssl.SSLContext, port: int) -> Iterator[int]:
+    """A port that ends TLS before ``port``, as venues do: the wheel of quickfix is built without."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    ports: list[int] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async def serve() -> None:
+        server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
+        ports.append(server.sockets[0].getsockname()[1])
+        ready.set()
+        with suppress(asyncio.CancelledError):
+            await server.serve_forever()
+
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=loop.run_until_complete, args=(task,))
+    thread.start()
     try:
-        yield lambda outlet: FixConnector([config], outlet), lambda: venue.connections
+        assert ready.wait(10)
+        yield ports[0]
     finally:
-        venue.close()
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
+        loop.close()
+
+
+@contextmanager
+def fix(context: ssl.SSLContext, ca_file: Path, folder: Path) -> Iterator[Venue]:
+    port = free_port()
+    with Peer(folder / "peer", port) as peer, within_tls(context, port) as outer:
+        config = market(folder, outer, tls={"ca_file": ca_file})
+        yield lambda outlet: FixConnector([config], outlet), lambda: peer.logons
 
 
 @contextmanager
@@ -67,6 +102,13 @@ def websocket(context: ssl.SSLContext, ca_file: Path, folder: Path) -> Iterator[
             thread.join(5)
 
 
+NO_QUICKFIX = pytest.mark.skipif(
+    importlib.util.find_spec("quickfix") is None,
+    reason="quickfix is not installed (pip install quickfix; it is compiled)",
+)
+VENUES = [pytest.param(fix, marks=NO_QUICKFIX), websocket]
+
+
 @contextmanager
 def running(make: Callable[[Outlet], Connector]) -> Iterator[Notebook]:
     notebook, stop = Notebook(), threading.Event()
@@ -89,7 +131,7 @@ def is_in(notebook: Notebook, state: DeviceState) -> bool:
     return "venue" in notebook.devices and notebook.devices["venue"].state is state
 
 
-@pytest.mark.parametrize("venue", [fix, websocket])
+@pytest.mark.parametrize("venue", VENUES)
 def test_market_when_the_venues_certificate_has_expired_says_so_and_goes_on_once_it_is_renewed(
     venue: Venues, authority, tmp_path
 ):
@@ -104,7 +146,7 @@ def test_market_when_the_venues_certificate_has_expired_says_so_and_goes_on_once
         wait_until(lambda: is_in(notebook, DeviceState.LIVE))
 
 
-@pytest.mark.parametrize("venue", [fix, websocket])
+@pytest.mark.parametrize("venue", VENUES)
 def test_market_when_our_files_are_renewed_connects_anew_to_use_them(venue: Venues, authority, tmp_path, monkeypatch):
     monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

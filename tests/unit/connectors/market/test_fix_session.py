@@ -86,7 +86,7 @@ def test_session_when_the_number_is_too_low_ends_and_needs_a_person():
     session = on(next_in=10)
     outputs = session.received(message("8", 5), NOW)
     assert kinds(outputs) == "5"
-    assert of(outputs, Close) == [Close("MsgSeqNum too low, expecting 11 but received 5", person=True)]
+    assert of(outputs, Close) == [Close("MsgSeqNum too low, expecting 11 but received 5", person=True, astray=True)]
     assert session.received(message("8", 11), NOW) == []
 
 
