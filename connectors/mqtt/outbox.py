@@ -75,9 +75,12 @@ class Outbox:
 
     def _append(self, publish: Callable[..., None], settled: Done | None, *, is_only: bool) -> None:
         """``is_only``: the source will not tell us of it a second time."""
+        if not is_only:
+            self._waiting.append(partial(publish, done=settled))
+            return
 
         def done(error: str | None) -> None:
-            if error is not None and is_only:
+            if error is not None:
                 self._refused.append(publish)
             if settled is not None:
                 settled(error)

@@ -104,6 +104,7 @@ class Session:
         self._pending: deque[Pending] = deque()
         self._failure: str | None = None
         self._live = False
+        self._asleep = False
         self._received = 0
         self._where = f"{config.host}:{config.port}"
         self._selector = selectors.DefaultSelector()
@@ -136,7 +137,10 @@ class Session:
         self._failure = self._failure or reason
 
     def wake(self) -> None:
-        """Let the connector's thread look at what was settled."""
+        """Let the connector's thread look at what was settled, if it sleeps."""
+        if not self._asleep:
+            return
+        self._asleep = False  # one call is enough
         with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is there to wake
             self._wake_out.send(b"\0")
 
@@ -173,17 +177,19 @@ class Session:
 
         With ``reading`` false only acknowledgements and keep-alives are sent. Raises :class:`Lost`.
         """
+        self._asleep = True  # before the look at what is settled: what is settled after it finds it so, and wakes
         self._acknowledge()
         sock: Any = self._client.socket()
         if sock is None:
             raise Lost(self._failure or f"the connection to {self._where} was closed")
-        buffered = hasattr(sock, "pending") and sock.pending() > 0
+        buffered = self._client.buffered
         events = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if self._client.want_write() else 0)
         if events:
             self._selector.register(sock, events)
         try:
             ready = {key.fileobj: mask for key, mask in self._selector.select(0 if buffered and reading else timeout)}
         finally:
+            self._asleep = False
             if events:
                 self._selector.unregister(sock)
         if self._wake_in in ready:
@@ -223,8 +229,10 @@ class Session:
                 break
 
     def _acknowledge(self) -> None:
+        settled = []
         while self._pending and self._pending[0].waiting == 0 and self._failure is None:
-            self._client.ack(self._pending.popleft().mid, 1)
+            settled.append(self._pending.popleft().mid)
+        self._client.acknowledge(settled)
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._received += 1
