@@ -17,6 +17,7 @@ from schemas.gaps import Gap
 from schemas.ticks import Tick
 from schemas.topics import Topic
 from streams.engine.cluster import Cluster
+from tests.integration.connectors.market.exchange import Exchange
 
 WRITTEN = (topics.ticks, topics.gaps, topics.books, topics.fills, topics.dead_letters, topics.devices)
 
@@ -159,3 +160,10 @@ def venue() -> Iterator[BadVenue]:
     venue = BadVenue()
     yield venue
     venue.close()
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    exchange = Exchange()
+    yield exchange
+    exchange.close()

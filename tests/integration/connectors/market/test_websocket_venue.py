@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import Server, ServerConnection, serve
 
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.market.websocket.connector import WebSocketConnector
@@ -22,73 +20,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
 from streams.engine.cluster import Cluster
 from tests.conftest import wait_until
-
-
-class Exchange:
-    """One instrument's true book, a WebSocket and an HTTP address for its snapshot."""
-
-    def __init__(self) -> None:
-        self.sequence = 10
-        self.best = 10.0
-        self.subscribed: list[str] = []
-        self.connections: list[ServerConnection] = []
-        self.fetched = 0
-        exchange = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                exchange.fetched += 1
-                body = json.dumps(exchange.book()).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server: Server = serve(self._serve, "127.0.0.1", 0)
-        self.port = self.server.socket.getsockname()[1]
-        self.threads = [threading.Thread(target=one.serve_forever) for one in (self.http, self.server)]
-        for thread in self.threads:
-            thread.start()
-
-    def close(self) -> None:
-        for connection in self.connections:
-            with suppress(ConnectionClosed, OSError):
-                connection.close()
-        self.server.shutdown()
-        self.http.shutdown()
-        for thread in self.threads:
-            thread.join(5)
-        self.http.server_close()
-
-    def _serve(self, connection: ServerConnection) -> None:
-        self.connections.append(connection)
-        with suppress(ConnectionClosed):
-            for message in connection:
-                self.subscribed.append(str(message))
-
-    def book(self) -> dict[str, Any]:
-        return {"seq": self.sequence, "bids": [[str(self.best), "5"]], "asks": [[self.best + 1, 5]]}
-
-    def change(self) -> dict[str, Any]:
-        """The market moves; the message that says so."""
-        old, self.best = self.best, self.best + 0.5
-        self.sequence += 1
-        bids, asks = [[old, 0], [self.best, 5]], [[old + 1, 0], [self.best + 1, 5]]
-        return {"type": "book", "data": {"sym": "NG", "to": self.sequence, "b": bids, "a": asks}}
-
-    def send(self, *messages: Any) -> None:
-        for message in messages:
-            self.connections[-1].send(message if isinstance(message, str | bytes) else json.dumps(message))
-
-
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    exchange = Exchange()
-    yield exchange
-    exchange.close()
+from tests.integration.connectors.market.exchange import Exchange
 
 
 def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
@@ -166,7 +98,16 @@ def nonsense(exchange: Exchange) -> None:
     exchange.send(message)
 
 
-@pytest.mark.parametrize("fault", [gap, reorder, cut, rubbish, oversize, nonsense], ids=lambda fault: fault.__name__)
+def restart(exchange: Exchange) -> None:
+    """The venue comes back and counts from 1."""
+    exchange.change()
+    exchange.restart()
+
+
+FAULTS = [gap, reorder, cut, rubbish, oversize, nonsense, restart]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_websocket_when_the_venue_misbehaves_is_right_again_after_a_snapshot(fault, cluster, records, exchange):
     with running(cluster, config(exchange)):
         records.until(lambda: records.ticks(), "the first snapshot")
@@ -215,6 +156,30 @@ def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluste
         records.until(lambda: records.ticks(), "the first snapshot")
         records.until(lambda: len(exchange.connections) > 1, "another connection")
         records.until(lambda: records.gaps("disconnected")[2:], "the gap")
+
+
+def test_websocket_when_the_venues_clock_jumps_the_book_is_unknown_until_it_is_right_again(cluster, records, exchange):
+    paths = {"symbol": "data.sym", "sequence": "data.to", "bids": "data.b", "asks": "data.a", "time": "data.t"}
+    settings = config(exchange, messages=[{"kind": "update", "when": {}, **paths}], time_format="us")
+    hour = 3_600_000_000
+    times: list[int] = []
+
+    def change(jump: int) -> None:
+        message = exchange.change()
+        times.append(time.time_ns() // 1000 + jump)
+        message["data"]["t"] = times[-1]
+        exchange.send(message)
+
+    with running(cluster, settings):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        change(0)
+        for count, jump in enumerate((hour, -hour), start=1):
+            change(jump)
+            records.until(lambda seen=count: len(records.gaps("clock")) == 2 * seen - 1, "the gap")
+            change(0)
+            records.until(lambda: records.ticks()[-1].bid == exchange.best, "a believable time")
+    assert [tick.event_time for tick in records.ticks()[1:]] == [times[0], times[2], times[4]], "none stamped anew"
+    assert [is_open for _, is_open in records.gaps("clock")] == [True, False, True, False]
 
 
 def test_websocket_when_our_clock_is_set_the_connection_lives_on_and_silence_is_measured_as_ever(
