@@ -16,6 +16,7 @@ from connectors.fields import Name, Section
 from connectors.market.config import MarketConfig
 from connectors.market.dropcopy.config import DropCopyConfig
 from connectors.market.fix.config import FixConfig
+from connectors.market.recorded.config import RecordedConfig
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.config import MqttConfig
@@ -26,8 +27,8 @@ from connectors.spool.config import StoreConfig
 _SECRETS = ("password", "passphrase", "secret", "token", "credential")
 _Key = str | int
 _NONE = (
-    "names no connector; allowed: [mqtt], [sparkplug], [[modbus]], [[opcua]], [market], [[websocket]], [[fix]], "
-    "[[drop_copy]]"
+    "names no connector; allowed: [mqtt], [sparkplug], [[modbus]], [[opcua]], [market], [[recorded]], [[websocket]], "
+    "[[fix]], [[drop_copy]]"
 )
 
 
@@ -48,6 +49,7 @@ class Config(Section):
     modbus: Annotated[list[ModbusDevice], Field(max_length=10_000)] = Field(default_factory=list)
     opcua: Annotated[list[OpcUaServer], Field(max_length=10_000)] = Field(default_factory=list)
     market: MarketConfig | None = None
+    recorded: Annotated[list[RecordedConfig], Field(max_length=100)] = Field(default_factory=list)
     websocket: Annotated[list[WebSocketConfig], Field(max_length=1000)] = Field(default_factory=list)
     fix: Annotated[list[FixConfig], Field(max_length=1000)] = Field(default_factory=list)
     drop_copy: Annotated[list[DropCopyConfig], Field(max_length=1000)] = Field(default_factory=list)
@@ -115,6 +117,7 @@ def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "sparkplug.devices": sparkplug.get("devices") if isinstance(sparkplug, dict) else None,
         "modbus": data.get("modbus"),
         "opcua": data.get("opcua"),
+        "recorded": data.get("recorded"),
         "websocket": data.get("websocket"),
         "fix": data.get("fix"),
         "drop_copy": data.get("drop_copy"),

@@ -80,6 +80,15 @@ def services(config: Config) -> list[Service]:
             from connectors.market.connector import MarketConnector
 
             found.append(Service(extra, lambda outlet: MarketConnector(market, outlet), market))
+        if config.recorded:
+            extra = "parquet"
+            if any(path.suffix == ".parquet" for one in config.recorded for path in one.paths()):
+                import pyarrow.parquet  # noqa: F401 - only whether it is there
+            from connectors.market.recorded.connector import RecordedConnector
+
+            found.append(
+                Service("recorded", lambda outlet: RecordedConnector(config.recorded, outlet), config.recorded)
+            )
         extra = "market"  # the connectors below need its libraries
         if config.websocket:
             from connectors.market.websocket.connector import WebSocketConnector

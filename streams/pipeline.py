@@ -34,6 +34,7 @@ CONNECTORS: dict[str, Topics] = {
     "modbus": (t.telemetry, t.gaps, t.devices, t.dead_letters),
     "opcua": (t.telemetry, t.events, t.gaps, t.devices, t.dead_letters),
     "market": (t.ticks, t.gaps, t.dead_letters),
+    "recorded": (t.ticks, t.gaps, t.devices, t.dead_letters),
     "websocket": (t.ticks, t.gaps, t.books, t.devices, t.dead_letters),
     "fix": (t.ticks, t.gaps, t.books, t.devices, t.dead_letters),
     "drop-copy": (t.fills, t.gaps, t.devices, t.dead_letters),

@@ -124,7 +124,8 @@ def apart(config: Config) -> tuple[Config, list[str]]:
 
     MQTT and Sparkplug connect under names of their own: under the real ones they would put the running connector out,
     confirm messages that it has not got, and tell its edge nodes that it is gone. A drop copy cannot be tried: its
-    session counts what was delivered, and the venue would not say it again.
+    session counts what was delivered, and the venue would not say it again. Recordings
+    are played without their pauses.
     """
     changes: dict[str, Any] = {}
     if (mqtt := config.mqtt) is not None:
@@ -133,6 +134,7 @@ def apart(config: Config) -> tuple[Config, list[str]]:
     if (sparkplug := config.sparkplug) is not None:
         named = {"client_id": sparkplug.client_id + _APART, "host_id": sparkplug.host_id + _APART}
         changes["sparkplug"] = sparkplug.model_copy(update=named)
+    changes["recorded"] = [one.model_copy(update={"speed": "max"}) for one in config.recorded]
     left_out = [
         f"{one.name}: a drop copy is not tried, because what it delivers it does not deliver again"
         for one in config.drop_copy
@@ -192,5 +194,7 @@ def configured(config: Config) -> Iterator[tuple[str, str, str]]:
         yield from ((feed.venue, listed.instrument, "") for listed in feed.instruments)
     for session in config.fix:
         yield from ((session.venue, listed.instrument, "") for listed in session.instruments)
+    for recording in config.recorded:
+        yield from ((recording.venue, instrument, "") for instrument in recording.played)
     if config.market is not None:
         yield from ((replayed.venue, replayed.instrument, "") for replayed in config.market.instruments)

@@ -41,9 +41,11 @@ def _float(found: Any, what: str) -> float:
     if kind is not str and kind is not float and kind is not int:
         raise Bad(f"the {what} is missing or no number")
     try:
-        return float(found)
+        if kind is not str or (found.isascii() and "_" not in found):  # what Python reads besides, no venue writes
+            return float(found)
     except (ValueError, OverflowError):
-        raise Bad(f"the {what} {found!r:.60} is no number") from None
+        pass
+    raise Bad(f"the {what} {found!r:.60} is no number")
 
 
 def sequence_of(found: Any) -> int:

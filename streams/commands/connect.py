@@ -17,6 +17,7 @@ from connectors.capture.rehearsal import Notebook, Place, apart, configured, reh
 from connectors.capture.wire import Player, Recorder, redirected, unrecorded
 from connectors.config import Config, ConfigError, load
 from connectors.config import check as checked
+from connectors.market.recorded.connector import ENDED
 from schemas.base import Quality
 from schemas.devices import DeviceState
 from schemas.telemetry import Telemetry
@@ -100,7 +101,7 @@ def replay(file: Path, stop: threading.Event, console: Console, *, paced: bool =
 def show(config: Config, found: Notebook, console: Console, failures: list[str], *, ended: bool = False) -> bool:
     """The table of points, and below it everything that is wrong; true when nothing is.
 
-    ``ended``: a recording has an end, after which no device can be live.
+    ``ended``: a capture has an end, after which no device can be live; nor can one that plays a recording.
     """
     named = {(device, point): unit for device, point, unit in configured(config)}
     units = named | {place: "" for place in [*found.samples, *found.ticks] if place not in named}
@@ -116,7 +117,7 @@ def show(config: Config, found: Notebook, console: Console, failures: list[str],
     wrong += [
         f"{one.device} is {one.state.value}" + (f": {one.reason}" if one.reason else "")
         for one in found.devices.values()
-        if one.state is not DeviceState.LIVE and not ended
+        if one.state is not DeviceState.LIVE and not ended and one.reason != ENDED
     ]
     wrong += [f"put aside: {source}: {reason}" for source, reason in found.letters]
     _say(console, "problem", "red", [*wrong, *failures])

@@ -96,7 +96,7 @@ type = "int17"
 
 def test_config_when_a_section_is_misspelt_names_the_allowed_ones(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, MQTT + "\n[markt]\nseed = 1\n")
-    allowed = "mqtt, sparkplug, modbus, opcua, market, websocket, fix, drop_copy, store, changes"
+    allowed = "mqtt, sparkplug, modbus, opcua, market, recorded, websocket, fix, drop_copy, store, changes"
     assert found == f"markt: is no known key; did you mean market? allowed here: {allowed}"
 
 

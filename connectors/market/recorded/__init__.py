@@ -1,0 +1,1 @@
+"""Ticks that somebody has recorded, from CSV and Parquet files."""
