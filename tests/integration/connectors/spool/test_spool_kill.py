@@ -9,17 +9,20 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
-from confluent_kafka import TopicPartition
 
-from schemas import topics
 from schemas.devices import Storage
+from schemas.gaps import Gap
+from schemas.telemetry import Telemetry
 from streams.engine.cluster import Cluster
-from streams.engine.restore import bounds
 from streams.local.kafka import Kafka
+from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
+from tests.integration.connectors.conftest import Tape
+from tests.integration.connectors.opcua.counting import Counting
+from tests.integration.connectors.opcua.plant import URI
 
 CONFIG = """
 [store]
@@ -32,6 +35,13 @@ port = {port}
 poll_interval = 0.05
 timeout = 2
 registers = [{{ point = "n", kind = "holding", address = 0, type = "uint32", unit = "1" }}]
+
+[[opcua]]
+name = "farm"
+url = "{url}"
+publishing_interval = 0.05
+keep_alive = 2
+nodes = [{{ point = "n", namespace = "{uri}", identifier = "s=N", unit = "1" }}]
 """
 
 
@@ -70,60 +80,63 @@ def meter() -> Iterator[Meter]:
     one.close()
 
 
-def values(kafka: str) -> list[float]:
-    """What has reached Kafka, in order."""
-    reader = Cluster(kafka).reader("look")
-    name = topics.telemetry.name
-    try:
-        _, end = bounds(Cluster(kafka), [(name, 0)], 30.0)[name, 0]
-        reader.assign([TopicPartition(name, 0, 0)])
-        found: list[float] = []
-        while len(found) < end:
-            for message in reader.consume(1000, 10.0):
-                assert message.error() is None, message.error()
-                found.append(topics.telemetry.decode(message.value()).value)
-        return found
-    finally:
-        reader.close()
+def values(tape: Tape, device: str) -> list[float]:
+    return [sample.value for sample in tape.samples("n", device)]
 
 
-def storages(kafka: str) -> set[str]:
-    reader = Cluster(kafka).reader("look")
-    try:
-        reader.assign([TopicPartition(topics.devices.name, 0, 0)])
-        _, end = bounds(Cluster(kafka), [(topics.devices.name, 0)], 30.0)[topics.devices.name, 0]
-        found = [json.loads(message.value()) for message in reader.consume(end, 10.0)]
-        return {record.get("storage", Storage.DIRECT) for record in found}
-    finally:
-        reader.close()
+def storages(tape: Tape, device: str) -> set[str]:
+    return {status.storage for status in tape.devices if status.device == device}
 
 
 def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_the_disk(tmp_path, meter, process):
-    config = CONFIG.format(port=meter.port)
-    with Kafka(tmp_path / "kafka") as broker:
+    with ExitStack() as stack:
+        farm = stack.enter_context(Counting(every=0.05))
+        broker = stack.enter_context(Kafka(tmp_path / "kafka"))
+        config = CONFIG.format(port=meter.port, url=farm.url, uri=URI)
         pid = json.loads((tmp_path / "kafka" / "kafka.json").read_text())["pid"]
         with process(config, broker.address, partitions=1):
             wait_until(lambda: meter.answered > 5)
-            wait_until(lambda: bool(values(broker.address)))
+            tape = Tape(Cluster(broker.address), CONNECTORS["opcua"])
+            stack.callback(tape.close)
+            tape.until(lambda: values(tape, "counter") and values(tape, "farm"), "the first values")
             os.kill(pid, signal.SIGSTOP)
             try:
-                before = meter.answered
-                wait_until(lambda: meter.answered >= before + 20)
-                safe = meter.answered
-                wait_until(lambda: meter.answered >= safe + 40)
+                before, counted = meter.answered, farm.written
+                wait_until(lambda: meter.answered >= before + 20 and farm.written >= counted + 20)
+                safe, kept = meter.answered, farm.written
+                wait_until(lambda: meter.answered >= safe + 40 and farm.written >= kept + 40)
             finally:
                 # the block's end kills the connector first
                 threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
-        killed = meter.answered
+        killed, ended = meter.answered, farm.written
         with process(config, broker.address, partitions=1) as second:
             wait_until(lambda: meter.answered > killed + 10, 30)
-            wait_until(lambda: set(range(1, safe + 1)) | {killed + 5} <= set(values(broker.address)))
-            wait_until(lambda: storages(broker.address) == {Storage.DIRECT, Storage.DISK})
+            wanted = set(range(1, safe + 1)) | {killed + 5}
+            tape.until(lambda: wanted <= set(values(tape, "counter")), "what was on disk, and what is new")
+            tape.until(lambda: values(tape, "farm")[-1] > ended, "what the server says now")
+            for device in ("counter", "farm"):
+                tape.until(lambda device=device: storages(tape, device) == {Storage.DIRECT, Storage.DISK}, "the states")
             second.send_signal(signal.SIGTERM)
             assert second.wait(10) == 0
-        found = values(broker.address)
+    found = values(tape, "counter")
     first_seen = list(dict.fromkeys(found))
     assert first_seen == sorted(first_seen), "in the order in which they were read"
     assert len(found) - len(first_seen) <= before, "only what Kafka had and could not acknowledge comes twice"
-    missing = set(range(1, meter.answered + 1)) - set(found)
+    missing = set(range(1, int(found[-1]) + 1)) - set(found)
     assert all(safe < one <= killed for one in missing), "only what was younger than store.after when it was killed"
+    check_farm(tape.samples("n", "farm"), tape.gaps("disconnected", "farm"), kept)
+
+
+def check_farm(samples: list[Telemetry], gaps: list[Gap], kept: float) -> None:
+    """A server cannot be asked again: what had reached the disk is first, and a gap says that there may be more."""
+    ids = dict.fromkeys((sample.event_time, sample.sequence, sample.value) for sample in samples)
+    numbers = [value for _, _, value in ids]
+    assert numbers == sorted(set(numbers)), "in their order, none under another sequence or time"
+    began = next(place for place, (_, sequence, _) in enumerate(ids) if place and sequence == 1)
+    assert numbers[began - 1] >= kept
+    assert numbers[:began] == [numbers[0] + place for place in range(began)], "all up to the newest on disk"
+    opened, closed = list(dict.fromkeys(gaps))[2:]
+    assert (opened.open, closed.open, opened.gap_id) == (True, False, closed.gap_id)
+    by_value = {sample.value: sample for sample in samples}
+    before, after = by_value[numbers[began - 1]], by_value[numbers[began]]
+    assert before.receive_time < opened.receive_time < after.receive_time == closed.receive_time
