@@ -29,5 +29,7 @@ async def link(client: Client, subscription: int, trigger: int, items: Sequence[
         return [status_name(int(error.code))] * len(items)
     response = struct_from_binary(ua.SetTriggeringResponse, answer)
     fault = response.ResponseHeader.ServiceResult
-    codes = response.Parameters.AddResults if fault.is_good() else [fault] * len(items)
-    return ["" if code.is_good() else status_name(int(code.value)) for code in codes or ()]
+    codes = (response.Parameters.AddResults or []) if fault.is_good() else [fault] * len(items)
+    if len(codes) != len(items):
+        return [f"{len(codes)} answers to {len(items)} links"] * len(items)
+    return ["" if code.is_good() else status_name(int(code.value)) for code in codes]

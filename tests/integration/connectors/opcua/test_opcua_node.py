@@ -131,7 +131,8 @@ def test_node_opcua_when_a_trigger_changes_the_nodes_that_wait_for_it_are_report
     def fire(value: float) -> None:
         def fired() -> bool:
             server.write("A", float(next(numbers)))
-            return all(tape.samples(point) and tape.samples(point)[-1].value == value for point in ("last", "each"))
+            reported = [tape.samples(point) for point in ("last", "each", "found.B")]
+            return all(samples and samples[-1].value == value for samples in reported)
 
         tape.until(fired, "the value with its trigger")
 
@@ -142,8 +143,9 @@ def test_node_opcua_when_a_trigger_changes_the_nodes_that_wait_for_it_are_report
         watched("last", "B", triggered_by="trigger"),
         watched("each", "B", triggered_by="trigger", queue_size=50),
     ]
+    found = {"path": "Boiler/B", "namespace": URI, "unit": "MW", "point": "found.{name}", "triggered_by": "trigger"}
     server.write("B", 0.5)
-    with running(connector(settings(server.url, *points, keep_alive=5))):
+    with running(connector(settings(server.url, *points, browse=[found], keep_alive=5))):
         tape.until(lambda: tape.samples("trigger") and tape.samples("all"), "the first values")
         write(1.0, 2.0, 3.0)
         assert not tape.samples("last")
