@@ -70,6 +70,8 @@ class Checks:
                 doubts.append(f"{record.value:g} {how.source_unit} is beyond what is recorded in {how.unit} (±1e18)")
         if value is not None:
             doubts += self._doubts(how, record, value)
+        if not (doubts or record.reason or how.source_unit or how.expires) and record.unit == how.unit:
+            return record  # as it came, nearly always
         if doubts and quality is Quality.GOOD:
             quality = Quality.UNCERTAIN
         return structs.replace(

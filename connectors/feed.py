@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -15,8 +16,7 @@ _IDENTIFIER_LIMIT = 200
 _NEVER = -1  # counted down from here it does not reach zero: the hole is never filled
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What one arrival means: the gap records to write before it, and whether its number was here already."""
 
     gaps: list[Gap]
@@ -170,11 +170,13 @@ class FeedTracker:
 
     def _back(self, key: str, point: str | None, event_time: int, receive_time: int) -> list[Gap]:
         closed = []
-        for address in {(key, None), (key, point)}:
+        for address in ((key, None), (key, point)) if point is not None else ((key, None),):
             if watch := self._watches.get(address):
                 watch.since = max(watch.since, receive_time)
                 watch.heard = max(watch.heard, self._elapsed(receive_time))
-            for gap in self._open.pop(address, {}).values():
+            if address not in self._open:
+                continue
+            for gap in self._open.pop(address).values():
                 lasted = max(0, receive_time - gap.receive_time) / 1e6
                 closed.append(_closed(gap, f"data is back after {lasted:.3f} s", event_time, receive_time))
         return sorted(closed, key=lambda gap: gap.gap_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors import letters, metrics
 from connectors.connector import Backoff
+from connectors.deliveries import Deliveries, Lane, Report
 from connectors.outlet import Done, Full, R, Raw, Waiting
 from schemas import cloudevents, topics
 from schemas.dead_letters import DeadLetter
@@ -23,12 +25,16 @@ from streams.engine.cluster import Cluster
 
 log = structlog.get_logger(__name__)
 __all__ = ["Done", "Full", "Publisher"]
-_Settled = Callable[[KafkaError | None, Message | None], None]
 
 # Room in librdkafka's own queue beyond max_outstanding, for dead letters of records that were already let in.
 _HEADROOM = 10_000
 _QUEUE_KBYTES = 131_072
 _TELL_SECONDS = 0.25
+# Reports are taken by whoever publishes, every so many records, if so many are on their way: librdkafka hands each over
+# by itself, and for each the poll thread would have to win the interpreter from the one that publishes.
+_TOGETHER = 64
+_REST_SECONDS = 0.005  # of the poll thread, while others take the reports
+_PATIENCE_SECONDS = 0.002  # with the poll thread, which may be taking reports itself
 
 
 class Publisher:
@@ -49,17 +55,17 @@ class Publisher:
         self._application = application
         self._source = f"connectors/{application}"
         self._limit = max_outstanding
-        self._changed = threading.Condition()
-        # Two counters, each written by one side, so that a delivery report need not take the lock.
-        self._taken = 0
-        self._settled = 0
-        self._names = {topic.name: cluster.named(topic.name) for topic in topics.ALL}
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        # Each counter is written by one side: with the lock, with the polling lock, in the poll thread.
+        self._taken = self._passed = self._settled = 0
+        self._polling = threading.Lock()
+        self._helped = False
+        self._deliveries = Deliveries(cluster, application, self._refused)
+        self._lanes = self._deliveries.lanes
         self._closed = False
         self._broken = False
         self._late: deque[Callable[[], None]] = deque()  # what a delivery report leaves to the poll thread's next round
-        self._delivered: Counter[str] = Counter()
-        self._failed: Counter[tuple[str, str]] = Counter()
-        self._letters: deque[DeadLetter] = deque()
         self._stop = threading.Event()
         self._producer = self._connect()
         self._thread = threading.Thread(target=self._poll, name=f"publisher-{application}", daemon=True)
@@ -68,7 +74,7 @@ class Publisher:
     @property
     def outstanding(self) -> int:
         """Records handed over and not yet settled."""
-        return self._taken - self._settled
+        return self._taken - self._passed - self._settled
 
     def publish(
         self,
@@ -93,21 +99,14 @@ class Publisher:
         try:
             payload = letters.checked(topic, record)
             event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
-            every = [*cloudevents.headers(topic.kind, self._source, event_id, event_time), *headers]
+            every = cloudevents.headers(topic.kind, self._source, event_id, event_time)
+            every += headers
             raw_key = key.encode()
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
             self._send_letter(self._letter(topic, key, record, f"not a valid {topic.kind}: {error}"), done)
             return
 
-        def settled(error: KafkaError | None, _message: Message | None) -> None:
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                reason = f"too large: with its headers more than Kafka takes on {topic.name} (max.message.bytes)"
-                letter = self._letter(topic, key, record, reason)
-                self._late.append(lambda: self._send_letter(letter, done, replaces=True))
-            else:
-                self._settle(topic.name, error, done)
-
-        self._send(topic.name, raw_key, payload, every, settled)
+        self._send(self._lanes[topic.name], raw_key, payload, every, done)
 
     def _letter(self, topic: Topic[R], key: str, record: R, reason: str) -> DeadLetter:
         return letters.of_record(application=self._application, topic=topic, key=key, record=record, reason=reason)
@@ -192,26 +191,28 @@ class Publisher:
 
     def _send(
         self,
-        topic: str,
+        lane: Lane,
         key: bytes,
         payload: bytes,
         headers: list[cloudevents.Header],
-        settled: _Settled,
+        done: Done | None,
         *,
         replaces: bool = False,
     ) -> None:
         """``replaces``: the record was let in already and only changes its shape; no bound applies to it."""
-        with self._changed:
+        report = lane.report if done is None else self._asked(lane, done)
+        with self._lock:
             if self._closed and not replaces:
                 raise Full(f"the publisher of {self._application} is closed")
-            if not replaces and self._taken - self._settled >= self._limit:
-                raise Full(f"{self.outstanding} records wait for Kafka at {self._cluster.bootstrap}")
+            waiting = self._taken - self._passed - self._settled
+            if not replaces and waiting >= self._limit:
+                raise Full(f"{waiting} records wait for Kafka at {self._cluster.bootstrap}")
             if self._broken:
                 raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew")
             # Before the record can be settled.
             self._taken += not replaces
             try:
-                self._producer.produce(self._names[topic], payload, key=key, headers=list(headers), on_delivery=settled)
+                self._producer.produce(lane.name, payload, key, on_delivery=report, headers=headers)
             except BufferError:
                 self._taken -= not replaces
                 raise Full(f"librdkafka's queue is full with {self.outstanding} records") from None
@@ -221,56 +222,111 @@ class Publisher:
                     self._taken -= not replaces
                     self._broken = True
                     raise Full(f"the connection to Kafka at {self._cluster.bootstrap} is being made anew") from raised
-                self._late.append(lambda: settled(error, None))
+                self._late.append(partial(self._settle, lane, done, error, key, payload))
+        if waiting >= _TOGETHER and self._taken % _TOGETHER == 0:
+            self._help()
 
     def _send_letter(self, letter: DeadLetter, done: Done | None, *, replaces: bool = False) -> None:
         topic = topics.dead_letters
         self._send(
-            topic.name,
+            self._lanes[topic.name],
             self._application.encode(),
             topic.encode(letter),
             cloudevents.headers(topic.kind, self._source, letter.letter_id, letter.event_time),
-            lambda error, _message: self._settle(topic.name, error, done),
+            done,
             replaces=replaces,
         )
-        self._letters.append(letter)
+        self._deliveries.put_aside(letter)
 
-    def _settle(self, topic: str, error: KafkaError | None, done: Done | None) -> None:
-        """One record is done with. Only ever called in the poll thread."""
-        if error is None:
-            self._delivered[topic] += 1
-        else:
-            self._failed[topic, f"{error.name()}: {error.str()}"] += 1
+    # --- delivery reports: with the polling lock held, in any thread that publishes ----------------------------------
+
+    def _asked(self, lane: Lane, done: Done) -> Report:
+        """The report of a record whose source wants to know."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._late.append(partial(self._settle, lane, done))
+            else:
+                self._refused(lane, error, message, done)
+
+        return report
+
+    def _refused(self, lane: Lane, error: KafkaError, message: Message, done: Done | None = None) -> None:
+        self._late.append(partial(self._settle, lane, done, error, message.key() or b"", message.value() or b""))
+
+    def _help(self) -> None:
+        """Take the reports that are there."""
+        if self._polling.acquire(timeout=_PATIENCE_SECONDS):
+            try:
+                self._reports(0.0)
+                self._helped = True
+            finally:
+                self._polling.release()
+
+    def _reports(self, timeout: float) -> None:
+        """Take reports, and wait for the first at most ``timeout`` seconds."""
+        self._producer.poll(timeout)
+        before = self.outstanding
+        self._passed = self._deliveries.passed
+        self._tell_waiting(before)
+
+    def _tell_waiting(self, before: int) -> None:
+        now = self.outstanding
+        if now < before and (now == 0 or now <= self._limit // 2 < before):
+            with self._changed:
+                self._changed.notify_all()
+
+    # --- the poll thread --------------------------------------------------------------------------------------------
+
+    def _settle(
+        self, lane: Lane, done: Done | None, error: KafkaError | None = None, key: bytes = b"", payload: bytes = b""
+    ) -> None:
+        """One record is done with. ``key`` and ``payload``: of one that Kafka did not take."""
+        if error is not None:
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and lane.topic is not topics.dead_letters:
+                topic = lane.topic
+                reason = f"too large: with its headers more than Kafka takes on {topic.name} (max.message.bytes)"
+                letter = self._letter(topic, key.decode(), topic.decode(payload), reason)
+                self._send_letter(letter, done, replaces=True)
+                return
+            self._deliveries.failed(lane, f"{error.name()}: {error.str()}")
             self._broken = self._broken or error.fatal()
+        else:
+            lane.settled += 1
         try:
             if done is not None:
                 done(None if error is None else f"{error.name()}: {error.str()}")
         finally:
+            before = self.outstanding
             self._settled += 1
-            if self._taken - self._settled in (0, self._limit // 2):
-                with self._changed:
-                    self._changed.notify_all()
+            self._tell_waiting(before)
 
     def _poll(self) -> None:
-        """The poll thread: serves delivery reports, and tells metrics and log what came of them."""
+        """Takes the reports that nobody else takes, finishes what they ask for, tells metrics and log of it."""
         backoff = Backoff(self._stop, first=0.2, ceiling=10.0)
-        told = 0.0
+        told, arrived = 0.0, 0
         while not self._stop.is_set():
             try:
-                self._producer.poll(0.1)
+                if self._helped:
+                    self._helped = False
+                    self._stop.wait(_REST_SECONDS)
+                else:
+                    with self._polling:
+                        self._reports(0.1)
                 self._finish_late()
                 if self._broken:
                     backoff.wait()
                     self._replace()
-                elif self._delivered:
+                elif self._passed + self._settled > arrived:
+                    arrived = self._passed + self._settled
                     backoff.reset()
             except Exception:
                 # This thread serves every source: a callback that fails must not end it.
                 log.exception("a delivery callback failed", connector=self._application)
             if time.monotonic() - told > _TELL_SECONDS:
                 told = time.monotonic()
-                self._tell()
-        self._tell()
+                self._deliveries.tell(self.outstanding)
+        self._deliveries.tell(self.outstanding)
 
     def _finish_late(self) -> None:
         for _ in range(len(self._late)):
@@ -283,29 +339,10 @@ class Publisher:
     def _replace(self) -> None:
         """After a fatal error librdkafka's producer is of no use: its records fail, and a new one takes over."""
         log.error("the Kafka producer failed for good and is replaced", connector=self._application)
-        self._producer.purge()
-        self._producer.flush(1.0)
-        with self._changed:
+        with self._polling:
+            self._producer.purge()
+            self._producer.flush(1.0)
+            self._reports(0.0)
+        with self._lock:
             self._producer = self._connect()
             self._broken = False
-
-    def _tell(self) -> None:
-        metrics.SPOOL.labels(self._application).set(self.outstanding)
-        while self._delivered:
-            topic, count = self._delivered.popitem()
-            metrics.PUBLISHED.labels(self._application, topic).inc(count)
-        while self._failed:
-            (topic, error), count = self._failed.popitem()
-            metrics.DELIVERY_ERRORS.labels(self._application, topic).inc(count)
-            name = self._cluster.named(topic)
-            log.error("Kafka did not take records", connector=self._application, topic=name, error=error, records=count)
-        put_aside = [self._letters.popleft() for _ in range(len(self._letters))]
-        if put_aside:
-            metrics.DEAD_LETTERS.labels(self._application).inc(len(put_aside))
-            log.warning(
-                "put aside as dead letters",
-                connector=self._application,
-                records=len(put_aside),
-                last_source=put_aside[-1].source,
-                last_reason=put_aside[-1].reason,
-            )

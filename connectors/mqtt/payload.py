@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,8 +28,7 @@ class Refused(ValueError):
     """The payload cannot become a sample; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """What a payload says. ``time``: microseconds; None, like sequence and unit, where it does not say."""
 
     value: float | None
@@ -85,6 +83,8 @@ def bounded(raw: bytes) -> None:
 
 def _at(document: Any, path: str) -> Any:
     """What stands at ``path``: keys and list places, joined by dots."""
+    if "." not in path and isinstance(document, dict):  # nearly always
+        return document.get(path, _ABSENT)
     for step in path.split("."):
         if isinstance(document, dict):
             document = document.get(step, _ABSENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from connectors.checks import Checks
 from connectors.mqtt import binary
@@ -11,6 +11,8 @@ from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Subscriptio
 from connectors.mqtt.payload import Refused, Sample, read_json, read_number
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
+
+_TOPICS = 10_000  # whose device and point are remembered; a broker may have any number
 
 
 def _reader(one: Subscription) -> Callable[[bytes], Sample]:
@@ -34,6 +36,7 @@ class Translator:
             (one.template, one, {point.name: point for point in one.points}, _reader(one))
             for one in config.subscriptions
         ]
+        self._address = lru_cache(_TOPICS)(self._find)
 
     def translate(
         self, topic: str, payload: bytes, *, retained: bool, receive_time: int
@@ -64,7 +67,7 @@ class Translator:
             return record, f"{topic}/{receive_time}", None
         return record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}", sample.sequence
 
-    def _address(self, topic: str) -> tuple[str, Callable[[bytes], Sample], Point]:
+    def _find(self, topic: str) -> tuple[str, Callable[[bytes], Sample], Point]:
         for template, subscription, points, read in self._subscriptions:
             names = template.match(topic)
             if names is None:
