@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -82,8 +83,7 @@ def services(config: Config) -> list[Service]:
             found.append(Service(extra, lambda outlet: MarketConnector(market, outlet), market))
         if config.recorded:
             extra = "parquet"
-            if any(path.suffix == ".parquet" for one in config.recorded for path in one.paths()):
-                import pyarrow.parquet  # noqa: F401 - only whether it is there
+            _look_for_parquet(config)
             from connectors.market.recorded.connector import RecordedConnector
 
             found.append(
@@ -111,6 +111,12 @@ def services(config: Config) -> list[Service]:
         problem = f"{extra}: its library is not installed ({error}); install it with: pip install 'gridtape[{extra}]'"
         raise ConfigError("connectors", [problem]) from error
     return found
+
+
+def _look_for_parquet(config: Config) -> None:
+    """Its library is loaded by other processes only. Raises ImportError when one will need it and it is not there."""
+    if any(path.suffix == ".parquet" for one in config.recorded for path in one.paths()) and not find_spec("pyarrow"):
+        raise ImportError("No module named 'pyarrow'")
 
 
 def run_connectors(

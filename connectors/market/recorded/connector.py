@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -106,39 +107,46 @@ class Player:
     # --- rows -----------------------------------------------------------------------------------------------------
 
     def _file(self, path: Path) -> None:
-        bad_rows = left_out = 0
+        left_out = 0
         try:
-            for place, row in enumerate(self._rows(path)):
-                if place % _LOOK_ROWS == 0:
-                    self._look()
-                if self._stop.is_set():
-                    return
-                self._life.taken()
-                try:
-                    told = self._told(row)
-                except Bad as bad:
-                    raw = row.raw or msgspec.json.encode(row.values, enc_hook=str)
-                    self._refused(f"{path}:{row.number}", str(bad), raw)
-                    bad_rows += 1
-                    if bad_rows == MOST_BAD:
-                        raise Unreadable(f"the {MOST_BAD} rows to {row.number} are no ticks; the rest is left") from bad
-                    continue
-                bad_rows = 0
-                if told is None:
-                    left_out += 1
-                else:
-                    self._take(path, row, told)
+            with closing(self._rows(path)) as rows:
+                left_out = self._all(path, rows)
         except Unreadable as error:
             log.warning("a file of ticks is left", recording=self._config.name, file=str(path), reason=str(error))
             self._refused(str(path), str(error), b"")
         if left_out:
             log.info("rows of other instruments were left out", file=str(path), rows=left_out)
 
-    def _rows(self, path: Path) -> Iterator[Row]:
+    def _rows(self, path: Path) -> Generator[Row]:
         columns = list(self._config.columns.named.values())
-        return (
-            table.rows(path, columns) if path.suffix == ".parquet" else text.rows(path, columns, self._config.delimiter)
-        )
+        if path.suffix == ".parquet":
+            return table.rows(path, columns, self._stop)
+        return text.rows(path, columns, self._config.delimiter)
+
+    def _all(self, path: Path, rows: Iterable[Row]) -> int:
+        """Play them; how many were of other instruments. Raises Unreadable when they make no sense."""
+        bad_rows = left_out = 0
+        for place, row in enumerate(rows):
+            if place % _LOOK_ROWS == 0:
+                self._look()
+            if self._stop.is_set():
+                break
+            self._life.taken()
+            try:
+                told = self._told(row)
+            except Bad as bad:
+                raw = row.raw or msgspec.json.encode(row.values, enc_hook=str)
+                self._refused(f"{path}:{row.number}", str(bad), raw)
+                bad_rows += 1
+                if bad_rows == MOST_BAD:
+                    raise Unreadable(f"the {MOST_BAD} rows to {row.number} are no ticks; the rest is left") from bad
+                continue
+            bad_rows = 0
+            if told is None:
+                left_out += 1
+            else:
+                self._take(path, row, told)
+        return left_out
 
     def _told(self, row: Row) -> Told | None:
         if row.problem:

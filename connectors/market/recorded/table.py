@@ -1,112 +1,74 @@
-"""Reads Parquet, some thousand rows at a time, only the columns that are wanted."""
+"""Rows of a Parquet file, read by a process of its own: see :mod:`connectors.market.recorded.reading`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from connectors.market.recorded.rows import Moment, Row, Unreadable, places
+import msgspec
 
-MOST_UNPACKED = 1 << 29
-"""Bytes of one column in one row group, unpacked; a file with more is refused before it is unpacked."""
-MOST_TEXT = 1000
-"""Characters of a text; a longer one is none that is looked for, and is shown by its beginning."""
-_BATCH = 5000
-_THRIFT_TEXT, _THRIFT_ITEMS = 1 << 26, 1 << 20
-_TEXTS, _TIMES, _NUMBERS, _DECIMALS = range(4)
+from connectors.market.recorded import reading
+from connectors.market.recorded.rows import Moment, Row, Unreadable
+
+PATIENCE = 60.0
+"""Seconds for a batch; a file for which it takes longer is left."""
+_LOOK_SECONDS = 0.2
 
 
-def rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows. Raises Unreadable."""
-    from pyarrow import ArrowException, parquet
-
+def rows(path: Path, columns: Sequence[str], stop: threading.Event) -> Generator[Row]:
+    """The rows, until ``stop`` is set. Close it when you need no more. Raises Unreadable."""
     number = 0
-    careful: dict[str, Any] = {
-        "thrift_string_size_limit": _THRIFT_TEXT,
-        "thrift_container_size_limit": _THRIFT_ITEMS,
-        "page_checksum_verification": True,
-    }
-    try:
-        with parquet.ParquetFile(path, **careful) as look:
-            metadata, kinds = look.metadata, _kinds(look.schema_arrow, columns)
-        _refuse_bomb(metadata, columns)
-        # As dictionaries texts are in memory once, however many rows refer to them.
-        texts = [name for name, kind in kinds.items() if kind == _TEXTS]
-        with parquet.ParquetFile(path, read_dictionary=texts, buffer_size=1 << 20, pre_buffer=False, **careful) as file:
-            for batch in file.iter_batches(_BATCH, columns=list(columns), use_threads=False):
-                batch.validate(full=True)  # else a broken place in a dictionary would be a wrong text
-                read = [_READ[kind](batch.column(batch.schema.get_field_index(name))) for name, kind in kinds.items()]
-                for values in zip(*read, strict=True):
+    with tempfile.TemporaryFile() as said:
+        command = [sys.executable, "-m", reading.__name__, str(path), *columns]
+        ours, theirs = os.pipe()
+        reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=said)
+        os.close(theirs)
+        try:
+            for batch in _batches(ours, stop):
+                for values in zip(*batch, strict=True):
                     number += 1
                     yield Row(number, values)
-    except (OSError, UnicodeDecodeError, ArrowException) as error:
-        raise Unreadable(f"cannot be read behind row {number}: {str(error)[:500]}") from error
+            if not stop.is_set() and (status := reader.wait(PATIENCE)):
+                said.seek(0)
+                lines = said.read().decode("utf-8", "replace").split("\n")
+                why = next((line for line in reversed(lines) if line.strip()), "nothing was said")
+                ended = "" if status == 1 else f"the library ended with signal {-status}: "
+                raise Unreadable(f"cannot be read behind row {number}: {ended}{why[:500]}")
+        except TimeoutError:
+            raise Unreadable(f"cannot be read behind row {number}: nothing for {PATIENCE:g} s") from None
+        finally:
+            reader.kill()
+            reader.wait()
+            os.close(ours)
 
 
-def _kinds(schema: Any, columns: Sequence[str]) -> dict[str, int]:
-    """What each column holds. Raises Unreadable for what can be no part of a tick."""
-    from pyarrow import types
-
-    places(columns, schema.names)
-    found = {}
-    for name in columns:
-        held = schema.field(name).type
-        plain = held.value_type if types.is_dictionary(held) else held
-        if types.is_string(plain) or types.is_large_string(plain):
-            found[name] = _TEXTS
-        elif types.is_timestamp(plain):
-            found[name] = _TIMES
-        elif types.is_integer(plain) or types.is_float32(plain) or types.is_float64(plain):
-            found[name] = _NUMBERS
-        elif types.is_decimal(plain):
-            found[name] = _DECIMALS
-        else:
-            raise Unreadable(f"the column {name!r} holds {held}; expected numbers, texts or timestamps")
-    return found
+def _batches(pipe: int, stop: threading.Event) -> Iterator[list[list[Any]]]:
+    while (head := _exactly(pipe, 4, stop)) and (message := _exactly(pipe, int.from_bytes(head, "big"), stop)):
+        batch: list[list[Any]] = msgspec.msgpack.decode(message)
+        yield [[Moment(*one) if type(one) is list else one for one in column] for column in batch]
 
 
-def _refuse_bomb(metadata: Any, columns: Sequence[str]) -> None:
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            if chunk.path_in_schema in columns and chunk.total_uncompressed_size > MOST_UNPACKED:
-                raise Unreadable(
-                    f"the column {chunk.path_in_schema!r} has {chunk.total_uncompressed_size} bytes in row group "
-                    f"{group}; at most {MOST_UNPACKED} are unpacked: write smaller row groups"
-                )
-
-
-def _texts(column: Any) -> list[Any]:
-    from pyarrow import compute
-
-    if not hasattr(column, "dictionary"):
-        column = column.dictionary_encode()
-    cut = compute.utf8_slice_codeunits(column.dictionary, 0, MOST_TEXT + 1).to_pylist()
-    known = [f"{one[:50]}…" if one is not None and len(one) > MOST_TEXT else one for one in cut]
-    return [None if place is None else known[place] for place in column.indices.to_pylist()]
-
-
-def _times(column: Any) -> list[Any]:
-    import pyarrow as pa
-
-    zone, coarse = column.type.tz, column.type.unit in ("s", "ms")  # nothing is lost with these, but it may not fit
-    micros = column.cast(pa.timestamp("us", zone), safe=coarse).cast(pa.int64()).to_pylist()
-    return [None if one is None else Moment(one, zone is not None) for one in micros]
-
-
-def _numbers(column: Any) -> list[Any]:
-    found: list[Any] = column.to_pylist()
-    return found
-
-
-def _decimals(column: Any) -> list[Any]:
-    return [None if one is None else float(one) for one in column.to_pylist()]
-
-
-_READ: dict[int, Callable[[Any], list[Any]]] = {
-    _TEXTS: _texts,
-    _TIMES: _times,
-    _NUMBERS: _numbers,
-    _DECIMALS: _decimals,
-}
+def _exactly(pipe: int, count: int, stop: threading.Event) -> bytes:
+    """``count`` bytes; nothing when they do not come any more, or ``stop`` is set. Raises TimeoutError."""
+    found = bytearray()
+    deadline = time.monotonic() + PATIENCE
+    with selectors.DefaultSelector() as ready:
+        ready.register(pipe, selectors.EVENT_READ)
+        while len(found) < count and not stop.is_set():
+            if not ready.select(_LOOK_SECONDS):
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+                continue
+            more = os.read(pipe, min(count - len(found), 1 << 20))
+            if not more:
+                return b""
+            found += more
+    return b"" if stop.is_set() else bytes(found)

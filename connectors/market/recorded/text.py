@@ -9,7 +9,7 @@ import csv
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class _Lines(Protocol):
     def readline(self, size: int, /) -> bytes: ...
 
 
-def rows(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[Row]:
+def rows(path: Path, columns: Sequence[str], delimiter: str) -> Generator[Row]:
     """The rows, by line. Raises Unreadable."""
     number = 0
     try:

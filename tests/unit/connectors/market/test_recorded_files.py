@@ -5,6 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import resource
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from connectors.market.recorded import table, text
-from connectors.market.recorded.rows import Moment, Row, Unreadable
+from connectors.market.recorded import reading, table, text
+from connectors.market.recorded.rows import Row, Unreadable
 from schemas import topics
+from tests.conftest import wait_until
 from tests.unit.connectors.market.recordings import config, play, play_text
 
+CORPUS = Path(__file__).parent / "corpus"
 AT = 1_795_168_800_000_000
 T = "2026-11-20T10:00:0"
 COLUMNS = {"time": "time", "last": "last"}
@@ -139,12 +147,21 @@ def test_table_when_columns_have_any_fitting_type_the_ticks_are_those_of_the_tex
     assert (last.bid, last.ask, last.last, last.event_time) == (11999 / 4, 11999, 11999, AT + 11_999_000)
 
 
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_table_when_times_have_no_zone_they_count_in_that_of_the_settings(tmp_path, unit):
-    columns = {"time": pa.array([datetime(2026, 7, 1, 12)], pa.timestamp(unit)), "last": [1.0]}
+def test_table_when_times_have_no_zone_they_count_in_that_of_the_settings(tmp_path):
+    columns = {"time": pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ns")), "last": [1.0]}
     (tick,) = played(tmp_path, columns, zone="America/New_York").of(topics.ticks)
     assert tick.event_time == 1_782_921_600_000_000
     assert "names no zone" in played(tmp_path, columns).reasons()[0]
+
+
+def test_reading_when_times_have_any_unit_they_are_microseconds_and_what_does_not_fit_is_an_error(tmp_path):
+    path, when = tmp_path / "t.parquet", datetime(2026, 7, 1, 12)
+    for unit in ("s", "ms", "us", "ns"):
+        write(path, {"t": pa.array([when, None], pa.timestamp(unit))}, version="2.6")
+        assert list(reading.batches(str(path), ["t"])) == [[[(1_782_907_200_000_000, False), None]]]
+    write(path, {"t": pa.array([9_300_000_000_000_000], pa.timestamp("ms"))})
+    with pytest.raises(pa.ArrowInvalid, match="out of bounds"):
+        list(reading.batches(str(path), ["t"]))
 
 
 def test_table_when_values_are_no_numbers_each_row_is_a_dead_letter(tmp_path):
@@ -177,36 +194,76 @@ def test_table_when_a_text_is_endless_it_is_cut_for_the_letter_and_in_memory_onc
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000), pa.array(["9" * 20_000_000]))
     content = {"time": [1] * 10_000, "last": texts}
     path = write(tmp_path / "t.parquet", content, dictionary_pagesize_limit=1 << 26)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert {row.values[1] for row in table.rows(path, ["time", "last"])} == {"9" * 50 + "…"}
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # KiB; as texts they are 200 GB
+    read = list(table.rows(path, ["time", "last"], threading.Event()))
+    assert {row.values[1] for row in read} == {"9" * 50 + "…"}  # as texts they would be 200 GB
 
 
-def test_table_when_a_column_unpacks_to_too_much_the_file_is_left_before_it_is_unpacked(tmp_path, monkeypatch):
-    path = write(tmp_path / "t.parquet", {"time": list(range(100_000)), "last": [1.0] * 100_000}, use_dictionary=False)
-    monkeypatch.setattr(table, "MOST_UNPACKED", 500_000)
-    with pytest.raises(Unreadable, match=r"the column 'time' has 8.* bytes in row group 0; at most 500000"):
-        next(table.rows(path, ["time", "last"]))
+def test_reading_when_it_unpacks_to_more_than_the_memory_allowed_ends_with_a_reason(tmp_path):
+    path = write(tmp_path / "t.parquet", {"time": [1], "last": ["9" * 60_000_000]}, compression="zstd")
+    assert path.stat().st_size < 100_000
+    code = "from connectors.market.recorded import reading; reading.MOST_MEMORY = 340 << 20; reading.main()"
+    command = [sys.executable, "-c", code, str(path), "time", "last"]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert b"alloc" in ended.stderr
 
 
-@settings(max_examples=60)
-@given(st.integers(0), st.integers(0, 255), st.booleans())
-def test_table_when_bytes_of_it_are_changed_or_cut_ends_with_a_reason_or_gives_rows(tmp_path_factory, place, byte, cut):
+def test_table_when_its_reader_is_ended_from_outside_the_file_is_left_and_nothing_else_ends(tmp_path):
+    fifo = tmp_path / "fifo.parquet"
+    os.mkfifo(fifo)
+    with ThreadPoolExecutor(1) as pool:
+        reading_it = pool.submit(lambda: list(table.rows(fifo, ["time"], threading.Event())))
+        wait_until(lambda: bool(children()))
+        for child in children():
+            os.kill(child, signal.SIGSEGV)
+        with pytest.raises(Unreadable, match="behind row 0: the library ended with signal 11"):
+            reading_it.result(30)
+
+
+def children() -> list[int]:
+    """The processes that this one has started and that read a file."""
+    found = [int(pid) for one in Path("/proc/self/task").iterdir() for pid in (one / "children").read_text().split()]
+    return [pid for pid in found if reading.__name__ in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_table_when_it_is_one_that_once_ended_the_library_the_file_is_left():
+    path = CORPUS / "histogram-of-levels.parquet"
+    with pytest.raises(Unreadable, match="Definition level histogram size mismatch"):
+        list(table.rows(path, ["time", "last"], threading.Event()))
+
+
+@pytest.mark.parametrize("keep", [(0, -9), (0, 0), (900, None)])
+def test_table_when_it_is_cut_the_file_is_left(tmp_path, keep):
+    path = write(tmp_path / "t.parquet", {"time": list(range(300)), "last": [str(n) for n in range(300)]})
+    path.write_bytes(path.read_bytes()[slice(*keep)])
+    with pytest.raises(Unreadable, match="cannot be read behind row 0: "):
+        list(table.rows(path, ["time", "last"], threading.Event()))
+
+
+@settings(max_examples=150)
+@given(st.integers(0), st.integers(0, 255))
+def test_reading_when_a_byte_of_it_is_changed_gives_rows_or_an_error_of_the_library(tmp_path_factory, place, byte):
     path = tmp_path_factory.getbasetemp() / "fuzz.parquet"
     good = path.with_name("good.parquet")
     if not good.exists():
         write(good, {"time": list(range(300)), "last": [str(n) for n in range(300)]})
     content = bytearray(good.read_bytes())
-    if cut:
-        del content[place % len(content) :]
-    else:
-        content[place % len(content)] = byte
+    content[place % len(content)] = byte
     path.write_bytes(content)
-    try:
-        for row in table.rows(path, ["time", "last"]):
-            assert len(row.values) == 2
-    except Unreadable as error:
-        assert "cannot be read behind row" in str(error) or "column" in str(error)  # noqa: PT017 - it may be whole
+    with suppress(OSError, ValueError, pa.ArrowException):
+        for batch in reading.batches(str(path), ["time", "last"]):
+            assert len(batch) == 2
+
+
+def test_table_when_no_batch_comes_for_too_long_or_it_is_stopped_does_not_wait(tmp_path, monkeypatch):
+    fifo = tmp_path / "fifo.parquet"
+    os.mkfifo(fifo)
+    monkeypatch.setattr(table, "PATIENCE", 0.1)
+    with pytest.raises(Unreadable, match="nothing for 0"):
+        list(table.rows(fifo, ["time"], threading.Event()))
+    stopped = threading.Event()
+    stopped.set()
+    assert list(table.rows(fifo, ["time"], stopped)) == []
 
 
 times = st.integers(946_684_800_000_000, 4_102_444_799_999_999)
@@ -214,11 +271,10 @@ times = st.integers(946_684_800_000_000, 4_102_444_799_999_999)
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(times, st.floats(-1e9, 1e9), st.none() | st.text(max_size=5)), min_size=1, max_size=50))
-def test_table_when_any_rows_are_written_the_same_come_back(tmp_path_factory, rows):
+def test_reading_when_any_rows_are_written_the_same_come_back(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "round.parquet"
     stamps, numbers, words = (list(one) for one in zip(*rows, strict=True))
     columns = {"t": pa.array(stamps, pa.timestamp("us", "UTC")), "n": numbers, "w": pa.array(words, pa.string())}
     write(path, columns, row_group_size=7)
-    read = list(table.rows(path, ["w", "t", "n"]))
-    assert [row.number for row in read] == list(range(1, len(rows) + 1))
-    assert [tuple(row.values) for row in read] == [(w, Moment(t, zoned=True), n) for t, n, w in rows]
+    read = [row for batch in reading.batches(str(path), ["w", "t", "n"]) for row in zip(*batch, strict=True)]
+    assert read == [(w, (t, True), n) for t, n, w in rows]
