@@ -11,7 +11,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint faults simulate bench bench-engine bench-connectors docs contracts lock clean
+.PHONY: help install demo test quickfix lint faults simulate bench bench-engine bench-connectors docs contracts lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: $(STAMP)  ## run the whole system on real servers; ARGS="--for 60 --plain"
 
 test: $(STAMP)  ## run every test, the integration tests on real servers included, and show coverage
 	@$(BIN)/pytest $(SIDE_BY_SIDE) --cov --cov-report=term $(ARGS)
+
+quickfix: $(STAMP)  ## compile the other side of the FIX tests, which are skipped without (7 minutes; needs a C++ compiler)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/quickfix.txt
 
 lint: $(STAMP)  ## check style, types and import rules
 	@$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from schemas.gaps import Gap
 from streams.engine.cluster import Cluster
 from tests.conftest import wait_until
 
-pytest.importorskip("quickfix", reason="quickfix is not installed (pip install quickfix; it is compiled)")
+pytest.importorskip("quickfix", reason="quickfix is not installed: make quickfix compiles it")
 from tests.integration.connectors.market.fixpeer import Peer
 from tests.integration.connectors.market.fixsessions import distinct, drop_copy, report, reported, running
 

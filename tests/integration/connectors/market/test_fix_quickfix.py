@@ -12,7 +12,7 @@ from schemas.devices import Device
 from schemas.gaps import Gap
 from tests.conftest import wait_until
 
-pytest.importorskip("quickfix", reason="quickfix is not installed (pip install quickfix; it is compiled)")
+pytest.importorskip("quickfix", reason="quickfix is not installed: make quickfix compiles it")
 from tests.integration.connectors.market.fixpeer import Peer
 from tests.integration.connectors.market.fixsessions import best_bid, market, running, snapshot, subscriptions
 

@@ -11,7 +11,7 @@ from schemas.fills import Fill
 from schemas.ticks import Tick
 from tests.conftest import wait_until
 
-pytest.importorskip("quickfix", reason="quickfix is not installed (pip install quickfix; it is compiled)")
+pytest.importorskip("quickfix", reason="quickfix is not installed: make quickfix compiles it")
 from tests.integration.connectors.market.fixpeer import Peer
 from tests.integration.connectors.market.fixsessions import distinct, report, reported
 

@@ -104,7 +104,7 @@ def websocket(context: ssl.SSLContext, ca_file: Path, folder: Path) -> Iterator[
 
 NO_QUICKFIX = pytest.mark.skipif(
     importlib.util.find_spec("quickfix") is None,
-    reason="quickfix is not installed (pip install quickfix; it is compiled)",
+    reason="quickfix is not installed: make quickfix compiles it",
 )
 VENUES = [pytest.param(fix, marks=NO_QUICKFIX), websocket]
 
