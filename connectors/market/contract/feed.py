@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from connectors.market.contract.events import Bad, Event, Phase
 from connectors.market.contract.instrument import InstrumentFeed
+from connectors.market.contract.numbers import Numbers
 from connectors.market.contract.spec import Content, Out, Scope, Spec
 from schemas.gaps import GapReason
 
@@ -27,6 +28,7 @@ class MarketFeed:
         self.instruments = {spec.instrument: InstrumentFeed(spec, now, steady) for spec in specs}
         self._numbered = scope is Scope.INSTRUMENT
         self._sequence: int | None = None
+        self._stream = Numbers()
 
     def started(self, now: int) -> list[Out]:
         """Every instrument is unknown: what came before the start is not known."""
@@ -35,6 +37,7 @@ class MarketFeed:
     def begin(self, now: int) -> None:
         """A connection is there; numbers are counted anew."""
         self._sequence = None
+        self._stream.clear()
         for one in self.instruments.values():
             one.begin(now)
 
@@ -66,7 +69,13 @@ class MarketFeed:
     def number(self, sequence: int | None, now: int) -> list[Out]:
         """Hold a number of the connection (a heartbeat's, too) against the one before, if it counts its messages."""
         before = self._sequence
-        if self._numbered or sequence is None or (before is not None and sequence <= before):
+        if self._numbered or sequence is None:
+            return []
+        if self._stream.anew(sequence):
+            self._sequence = sequence
+            self._stream.clear()
+            return self.lost(now, f"the venue counts anew: it is at number {sequence}")
+        if before is not None and sequence <= before:
             return []
         self._sequence = sequence
         if before is None or sequence == before + 1:

@@ -13,6 +13,7 @@ from typing import Any
 from connectors.market.contract.book import OrderBook
 from connectors.market.contract.events import Side, Snapshot, Trade, Update
 from connectors.market.contract.gaps import OpenGaps
+from connectors.market.contract.numbers import Numbers
 from connectors.market.contract.spec import Content, Out, Spec
 from schemas import topics
 from schemas.books import Book, BookState, Trading
@@ -41,6 +42,7 @@ class InstrumentFeed:
         self._gaps = OpenGaps(spec.instrument, self._now)
         self._held: deque[Update] = deque(maxlen=MOST_HELD)
         self._sequence: int | None = None
+        self._stream = Numbers()
         self._last: float | None = None
         self._size = 0
         self._event_time = 0
@@ -67,6 +69,7 @@ class InstrumentFeed:
         self._session = self._now(now)
         self._count = self._books = 0
         self._sequence = None
+        self._stream.clear()
         self._held.clear()
 
     def lose(
@@ -81,6 +84,7 @@ class InstrumentFeed:
         """Something is missing: the book is unknown until the next snapshot."""
         self.known = False
         self._book.clear()
+        self._stream.clear()
         out = self._gaps.open(reason, detail, now, first=first, last=last)
         return out + self._show(BookState.UNKNOWN, now, detail)
 
@@ -90,19 +94,15 @@ class InstrumentFeed:
         Raises Bad when it cannot be applied; the caller then says :meth:`lose`.
         """
         self._arrived = self._elapsed(now)
-        if isinstance(event, Update):
-            return self._update(event, now, numbered=numbered)
         if isinstance(event, Snapshot):
             return self._snapshot(event, now, numbered=numbered)
-        if missing := self._missing(event.sequence, event.sequence, numbered=numbered):
-            return self.lose(GapReason.SEQUENCE, missing[0], now, first=missing[1], last=missing[2])
-        if self._repeated(event.sequence):
-            return []
-        self._pass(event.sequence)
-        self._last, self._size = event.price, self._lots(event.size)
-        if self.spec.content is Content.TRADES:
-            self.known = True
-        return self._publish(event.event_time, now, traded=True)
+        out: list[Out] = []
+        if self._stream.anew(event.sequence):
+            self._sequence = None
+            out = self.lose(GapReason.SEQUENCE, f"the venue counts anew: it is at number {event.sequence}", now)
+        if isinstance(event, Update):
+            return out + self._update(event, now, numbered=numbered)
+        return out + self._trade(event, now, numbered=numbered)
 
     def phase(self, trading: Trading, now: int) -> list[Out]:
         """The venue says that it opens, halts, closes."""
@@ -177,6 +177,20 @@ class InstrumentFeed:
             self._sequence = event.sequence
         self._book.apply(event.changes)
         return self._publish(event.event_time, now)
+
+    def _trade(self, event: Trade, now: int, *, numbered: bool) -> list[Out]:
+        out: list[Out] = []
+        if missing := self._missing(event.sequence, event.sequence, numbered=numbered):
+            out = self.lose(GapReason.SEQUENCE, missing[0], now, first=missing[1], last=missing[2])
+            if self.spec.content is Content.BOOK:
+                return out
+        elif self._repeated(event.sequence):
+            return []
+        self._pass(event.sequence)
+        self._last, self._size = event.price, self._lots(event.size)
+        if self.spec.content is Content.TRADES:
+            self.known = True
+        return out + self._publish(event.event_time, now, traded=True)
 
     # --- output -------------------------------------------------------------------------------------------------
 

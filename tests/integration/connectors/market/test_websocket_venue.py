@@ -104,7 +104,13 @@ def restart(exchange: Exchange) -> None:
     exchange.restart()
 
 
-FAULTS = [gap, reorder, cut, rubbish, oversize, nonsense, restart]
+def renumber(exchange: Exchange) -> None:
+    """What is behind the venue's gateway comes back and counts from 1, while the connection stands."""
+    exchange.sequence = 0
+    exchange.send(exchange.change(), exchange.change())
+
+
+FAULTS = [gap, reorder, cut, rubbish, oversize, nonsense, restart, renumber]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

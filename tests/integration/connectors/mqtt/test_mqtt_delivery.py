@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from contextlib import contextmanager
@@ -139,24 +140,34 @@ def test_mqtt_when_the_broker_restarts_while_kafka_is_away_nothing_is_lost_and_o
     assert [g.open for g in tape.gaps("disconnected")] == [True, False]
 
 
-def test_mqtt_when_the_broker_is_killed_the_gap_opens_and_closes_and_reading_goes_on(
-    own_mosquitto, field_device, settings, running, tape
+def test_mqtt_when_the_broker_comes_back_without_its_memory_values_keep_their_names_and_none_is_acknowledged_for_another(
+    own_mosquitto, field_device, settings, cluster, late_kafka, tape
 ):
+    """It is killed, and its files are gone: sessions, subscriptions, topic aliases, and the message ids begin anew."""
     address = ("127.0.0.1", own_mosquitto.port)
-    config = settings(address)
-    with running(lambda publisher: MqttConnector(config, publisher)):
+    config = settings(address, receive_maximum=3)
+    publisher = Counted(Cluster(late_kafka.address, prefix=cluster.prefix), "mqtt-forgotten")
+    with connected(config, publisher):
         tape.until(is_live, "connected")
-        field_device(address).sample(1, 1)
-        tape.until(lambda: tape.samples("soc"), "the first sample")
+        first = field_device(address)
+        for number in (1, 2, 3):
+            first.sample(number, number)
+        tape.until(lambda: publisher.outstanding == 3, "three messages wait for Kafka, under the ids 1 to 3")
         # The guard's whole group: what is started there is ours and ends with it.
         os.killpg(own_mosquitto._process.pid, signal.SIGKILL)
-        tape.until(lambda: tape.gaps("disconnected"), "the gap opens")
+        first.close()
         own_mosquitto.stop()
+        shutil.rmtree(own_mosquitto.data)
         own_mosquitto.start()
-        tape.until(is_live, "connected again")
-        field_device(address).sample(2, 2)
-        tape.until(lambda: len(tape.gaps("disconnected")) == 2, "the gap closes")
-        tape.until(lambda: len(tape.samples("soc")) == 2, "the next sample")
+        tape.until(lambda: publisher.outstanding == 4 and is_live(), "connected again; the gap is on its way")
+        second = field_device(address)
+        for number in range(1, 7):  # of which three come now, under the ids 1 to 3
+            second.sample(number / 10, number, point="power")
+        tape.until(lambda: publisher.outstanding == 3 + 2 + 3, "three other messages wait for Kafka")
+        late_kafka.come()
+        tape.until(lambda: len(tape.samples("power")) == 6, "all that the broker took")
+    assert [sample.value for sample in tape.samples("soc")] == [1, 2, 3]
+    assert [sample.value for sample in tape.samples("power")] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     opened, closed = tape.gaps("disconnected")
     assert (opened.key, opened.open, closed.open, closed.gap_id) == ("b1", True, False, opened.gap_id)
 

@@ -71,6 +71,48 @@ def test_feed_when_a_number_is_missing_opens_a_gap_and_waits_for_the_snapshot():
     assert of(out, topics.ticks)[0].bid == 1.6
 
 
+def test_feed_when_trades_are_missing_closes_the_gap_with_the_next_one():
+    market = feed(content=Content.TRADES)
+    market.started(NOW)
+    market.take(Trade("A", 1.0, 1.0, NOW, 10), NOW)
+    out = market.take(Trade("A", 2.0, 1.0, NOW + 1, 13), NOW + 1)
+    assert told(out) == [("sequence", True), ("sequence", False)]
+    assert [(gap.first, gap.last) for gap in of(out, topics.gaps)] == [(11, 12), (11, 12)]
+    assert [tick.last for tick in of(out, topics.ticks)] == [2.0]
+    assert told(market.take(Trade("A", 3.0, 1.0, NOW + 2, 14), NOW + 2)) == []
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_feed_when_the_venue_counts_anew_within_a_connection_is_unknown_until_a_snapshot(scope):
+    """Otherwise all that it says would be taken for repeats, and the book would look alive for ever."""
+    market = feed(scope)
+    for name in ("A", "B"):
+        market.take(snapshot(sequence=None if scope is Scope.CONNECTION else 10, name=name), NOW, apart=True)
+    for number in (11, 12, 12, 13, 12, 14):
+        assert not told(market.take(Update("A", [], NOW, number), NOW)), "one alone is a repeat"
+    assert not told(market.take(Update("A", [], NOW, 1), NOW))
+    out = market.take(Update("A", [Quoted(Side.BID, 1.5, 1.0)], NOW, 2), NOW)
+    lost = {gap.key: gap.detail for gap in of(out, topics.gaps)}
+    assert set(lost) == ({"A", "B"} if scope is Scope.CONNECTION else {"A"})
+    assert "the venue counts anew: it is at number 2" in lost["A"]
+    sequence = None if scope is Scope.CONNECTION else 1
+    out = market.take(snapshot(sequence=sequence, at=NOW + 1), NOW + 1, apart=True)
+    assert told(out) == [("sequence", False)]
+    for number in (3, 4, 5):
+        (tick,) = of(
+            market.take(Update("A", [Quoted(Side.BID, 1.5 + number / 100, 1.0)], NOW, number), NOW), topics.ticks
+        )
+        assert tick.bid == 1.5 + number / 100
+
+
+def test_feed_when_the_stream_is_behind_the_snapshot_drops_what_is_in_it():
+    market = feed()
+    market.take(snapshot(sequence=100), NOW)
+    for number in range(90, 101):
+        assert not market.take(Update("A", [Quoted(Side.BID, 1.5, 1.0)], NOW, number), NOW)
+    assert of(market.take(Update("A", [Quoted(Side.BID, 1.5, 1.0)], NOW, 101), NOW), topics.ticks)
+
+
 def test_feed_when_the_snapshot_is_older_than_what_was_lost_asks_again():
     market = feed()
     market.take(snapshot(sequence=10), NOW)
