@@ -1,4 +1,4 @@
-"""The failure matrix in docs/connectors.md: every cell says something, and names tests that exist."""
+"""The failure matrix in docs/connectors.md: every cell says something, and names tests that show it on what is real."""
 
 from __future__ import annotations
 
@@ -44,10 +44,17 @@ def matrix(found: dict[str, Table]) -> str:
     return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names of all tests below."""
+    sources = (path.read_text(encoding="utf-8") for path in folder.rglob("test_*.py"))
+    return {name for text in sources for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", text, re.MULTILINE)}
+
+
 @pytest.mark.parametrize("protocol", sections())
-def test_failure_table_when_read_has_every_row_with_words_and_a_test(protocol: str) -> None:
-    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
-    known = {name for text in sources for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", text, re.MULTILINE)}
+def test_failure_table_when_read_has_every_row_with_words_and_first_a_test_on_the_real_counterpart(
+    protocol: str,
+) -> None:
+    known, real = names_in(ROOT / "tests"), names_in(ROOT / "tests" / "integration")
     table = sections()[protocol]
 
     assert tuple(table) == ROWS
@@ -56,6 +63,7 @@ def test_failure_table_when_read_has_every_row_with_words_and_a_test(protocol: s
         names = re.findall(r"`(test_\w+)`", shown)
         assert names or what.startswith("**does not apply**: "), f"{row}: names no test and says no reason"
         assert not set(names) - known, f"{row}: names tests that do not exist"
+        assert not names or names[0] in real, f"{row}: the first test named is none in tests/integration"
 
 
 def test_failure_matrix_when_compared_with_the_tables_is_current() -> None:

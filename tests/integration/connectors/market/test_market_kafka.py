@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
@@ -29,11 +30,16 @@ def read(cluster: Cluster, topic: Topic, least: int) -> list[tuple[str, str, obj
     return found
 
 
+def gaps_of(gaps: list[tuple[str, str, object]], name: str) -> list[Any]:
+    """The gaps of missing numbers."""
+    return [gap for key, _id, gap in gaps if key == name and gap.reason is GapReason.SEQUENCE]
+
+
 def instruments(*names: str) -> tuple[MarketInstrument, ...]:
     return tuple(MarketInstrument(instrument=name, file="wti-daily.csv") for name in names)
 
 
-def test_replay_when_run_against_kafka_writes_ticks_and_every_gap_once(cluster):
+def test_replay_when_ticks_are_missing_or_overtaken_writes_them_with_their_times_and_every_gap_once(cluster):
     config = MarketConfig(
         instruments=instruments("A", "B"),
         rate=200,
@@ -53,10 +59,16 @@ def test_replay_when_run_against_kafka_writes_ticks_and_every_gap_once(cluster):
     for name in ("A", "B"):
         mine = [tick for key, _id, tick in ticks if key == name]
         numbers = {tick.sequence for tick in mine}
-        opened = [gap for key, _id, gap in gaps if key == name and gap.reason is GapReason.SEQUENCE and gap.open]
+        opened = [gap for gap in gaps_of(gaps, name) if gap.open]
         holes = {n for gap in opened for n in range(gap.first, gap.last + 1)}
         assert set(range(mine[0].sequence, max(numbers) + 1)) <= numbers | holes
-        assert opened, "no message was lost or overtaken: the test shows nothing"
+        closed = {n for gap in gaps_of(gaps, name) if not gap.open for n in range(gap.first, gap.last + 1)}
+        late = [tick for tick, before in zip(mine[1:], mine, strict=False) if tick.sequence < before.sequence]
+        assert {tick.sequence for tick in late} <= closed, "what is late closes its gap"
+        assert holes - numbers, "no message was lost: the test shows nothing"
+        assert late, "no message was overtaken: the test shows nothing"
+        in_order = sorted(mine, key=lambda tick: tick.sequence)
+        assert in_order == sorted(mine, key=lambda tick: tick.event_time), "each has its own time, late or not"
         ended = [gap for key, _id, gap in gaps if key == name and gap.reason is GapReason.DISCONNECTED]
         assert [(gap.open, gap.detail) for gap in ended] == [(True, "the replay has ended")]
 

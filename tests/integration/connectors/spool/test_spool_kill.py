@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import struct
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import pytest
+from pymodbus.simulator import DataType, SimData
 
 from schemas.devices import Storage
 from schemas.gaps import Gap
@@ -21,6 +19,7 @@ from streams.local.kafka import Kafka
 from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
 from tests.integration.connectors.conftest import Tape
+from tests.integration.connectors.modbus.counterparts import server
 from tests.integration.connectors.opcua.counting import Counting
 from tests.integration.connectors.opcua.plant import URI
 
@@ -46,38 +45,22 @@ nodes = [{{ point = "n", namespace = "{uri}", identifier = "s=N", unit = "1" }}]
 
 
 class Meter:
-    """A Modbus device that counts its own answers: each value was handed out once, so that a lost one shows."""
+    """A Modbus device that counts its own answers: each value is handed out once, so that a lost one shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.answered = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError):
-            while request := client.recv(260):
-                transaction, _protocol, _length, unit, function = struct.unpack(">HHHBB", request[:8])
-                client.sendall(struct.pack(">HHHBBBI", transaction, 0, 7, unit, function, 4, self.answered + 1))
-                self.answered += 1
+    async def __call__(self, _function: int, _address: int, registers: list[int], _stored: object) -> None:
+        self.answered += 1
+        registers[:2] = divmod(self.answered, 65_536)
 
 
 @pytest.fixture
-def meter() -> Iterator[Meter]:
-    one = Meter()
-    yield one
-    one.close()
+def meter(free_port: int) -> Iterator[Meter]:
+    one = Meter(free_port)
+    with server(free_port, [SimData(0, datatype=DataType.REGISTERS, values=[0, 0])], acts=one):
+        yield one
 
 
 def values(tape: Tape, device: str) -> list[float]:
@@ -94,20 +77,19 @@ def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_
         broker = stack.enter_context(Kafka(tmp_path / "kafka"))
         config = CONFIG.format(port=meter.port, url=farm.url, uri=URI)
         pid = json.loads((tmp_path / "kafka" / "kafka.json").read_text())["pid"]
-        with process(config, broker.address, partitions=1):
-            wait_until(lambda: meter.answered > 5)
-            tape = Tape(Cluster(broker.address), CONNECTORS["opcua"])
-            stack.callback(tape.close)
-            tape.until(lambda: values(tape, "counter") and values(tape, "farm"), "the first values")
-            os.kill(pid, signal.SIGSTOP)
-            try:
+        try:
+            with process(config, broker.address, partitions=1):
+                wait_until(lambda: meter.answered > 5)
+                tape = Tape(Cluster(broker.address), CONNECTORS["opcua"])
+                stack.callback(tape.close)
+                tape.until(lambda: values(tape, "counter") and values(tape, "farm"), "the first values")
+                os.kill(pid, signal.SIGSTOP)
                 before, counted = meter.answered, farm.written
-                wait_until(lambda: meter.answered >= before + 20 and farm.written >= counted + 20)
+                wait_until(lambda: meter.answered >= before + 10 and farm.written >= counted + 10)
                 safe, kept = meter.answered, farm.written
-                wait_until(lambda: meter.answered >= safe + 40 and farm.written >= kept + 40)
-            finally:
-                # the block's end kills the connector first
-                threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
+                wait_until(lambda: meter.answered >= safe + 30 and farm.written >= kept + 30)
+        finally:
+            os.kill(pid, signal.SIGCONT)
         killed, ended = meter.answered, farm.written
         with process(config, broker.address, partitions=1) as second:
             wait_until(lambda: meter.answered > killed + 10, 30)
