@@ -312,7 +312,7 @@ class Publisher:
                     self._stop.wait(_REST_SECONDS)
                 else:
                     with self._polling:
-                        self._reports(0.1)
+                        self._reports(0.0 if self._late else 0.1)  # what others took waits for this thread
                 self._finish_late()
                 if self._broken:
                     backoff.wait()
