@@ -64,7 +64,7 @@ class Lifecycle:
         self._state: DeviceState | None = None
         self._reason = ""
         self._waiting = Waiting()
-        self._records = self._errors = self._lost = self._connects = 0
+        self._records = self._errors = self._lost = self._connects = self._shown = 0
         self._taken = metrics.RECORDS.labels(connector, profile.device)
         self._failed = metrics.ERRORS.labels(connector, profile.device)
 
@@ -96,9 +96,12 @@ class Lifecycle:
             self._write()
 
     def taken(self) -> None:
-        """A record came from the source, good or bad."""
+        """A record came from the source, good or bad. The metric follows with the next :meth:`beat`."""
         self._records += 1
-        self._taken.inc()
+
+    def _show_taken(self) -> None:
+        self._taken.inc(self._records - self._shown)
+        self._shown = self._records
 
     def failed(self) -> None:
         """A read failed, a value was bad, or the connection broke."""
@@ -125,11 +128,13 @@ class Lifecycle:
         self._write()
 
     def beat(self) -> None:
-        """Write the heartbeat when it is due."""
+        """Show what was taken, and write the heartbeat when it is due."""
+        self._show_taken()
         if clock.steady() - self._beaten >= self._heartbeat:
             self._write()
 
     def _write(self) -> None:
+        self._show_taken()
         if self._state is None:
             return
         profile = self.profile

@@ -60,7 +60,9 @@ class Desk:
         """
         now = clock.now()
         try:
-            self._write(self.feed.take(event, now, apart=apart))
+            out = self.feed.take(event, now, apart=apart)
+            if out:
+                self._write(out)
         except Bad as bad:
             if event.instrument in self.feed.instruments:
                 self._write(self.feed.lost(now, str(bad), instrument=event.instrument))

@@ -67,9 +67,10 @@ class OrderBook:
     def apply(self, changes: Iterable[Quoted]) -> None:
         """Take changes in order. A level that is taken away and is not there is let pass: venues do that at the edge
         of their depth. Raises Bad for a change of an unknown order, a level without price, or too many entries."""
+        bids, asks = self._bids, self._asks
         for change in changes:
             side, price, size, entry = change
-            levels = self._bids if side is Side.BID else self._asks
+            levels = bids if side is Side.BID else asks
             if entry:
                 self._order(change)
             elif price is None:
@@ -78,7 +79,7 @@ class OrderBook:
                 levels.put(price, "", size)
             else:
                 levels.take(price, "")
-        if max(len(self._orders), len(self._bids.prices), len(self._asks.prices)) > MOST_ENTRIES:
+        if len(bids.prices) > MOST_ENTRIES or len(asks.prices) > MOST_ENTRIES or len(self._orders) > MOST_ENTRIES:
             raise Bad(f"more than {MOST_ENTRIES} entries in one book")
 
     def _side(self, side: Side) -> _Levels:

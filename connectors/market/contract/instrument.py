@@ -209,17 +209,21 @@ class InstrumentFeed:
         elif gaps:
             out += gaps.close(GapReason.CROSSED, "no longer crossed", event_time, now)
         out += self._clock(event_time, now)
-        if not gaps or GapReason.CLOCK not in gaps:
-            self._event_time = max(self._event_time, event_time)
         if gaps:
+            if GapReason.CLOCK not in gaps:
+                self._event_time = max(self._event_time, event_time)
             for reason in _UNTIL_DATA:
                 out += gaps.close(reason, "data is back", event_time, now)
+        elif event_time > self._event_time:
+            self._event_time = event_time
         if not gaps:
             shown = (bid, ask, self._last)
             if traded or out or shown != self._shown:
                 out.append(self._tick(bid, ask, now))
                 self._shown = shown
-        return out + self._show(state, now, detail)
+        if self.spec.depth or state is not self._state:
+            out += self._show(state, now, detail)
+        return out
 
     def _tick(self, bid: float | None, ask: float | None, now: int) -> Out:
         spec = self.spec
@@ -241,7 +245,8 @@ class InstrumentFeed:
     def _clock(self, event_time: int, now: int) -> list[Out]:
         """A time that readers would refuse, or would take for older than what they have, must not pass unseen."""
         tolerance = self.spec.clock_tolerance
-        ahead, back = event_time - max(now, self._time), self._event_time - event_time
+        ahead = event_time - (now if now > self._time else self._time)
+        back = self._event_time - event_time
         if ahead > tolerance:
             return self._gaps.open(GapReason.CLOCK, f"the venue's clock is {ahead / 1e6:.1f} s ahead of ours", now)
         if back > tolerance:

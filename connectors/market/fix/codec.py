@@ -37,7 +37,8 @@ class _Tags(dict[bytes, int]):
         return int(digits)
 
 
-_TAGS = _Tags({b"%d" % tag: tag for tag in range(1, 1000)})
+_tag = _Tags({b"%d" % tag: tag for tag in range(1, 1000)}).__getitem__
+_PLAIN = bytes(one for one in range(256) if one not in b"=\x01")
 
 
 class Garbled(msgspec.Struct, frozen=True, gc=False):
@@ -173,9 +174,13 @@ def _checksum(whole: bytes, begin: int, end: int) -> int:
 
 def _fields(body: bytes) -> tuple[list[Field], dict[int, bytes]]:
     """The fields in order, and the first of each tag. Raises ValueError."""
-    tags = _TAGS
+    marks = body.translate(None, _PLAIN)
     with suppress(ValueError):  # perhaps the separator within data
-        fields = [(tags[tag], value) for tag, _, value in [part.partition(b"=") for part in body.split(SOH)]]
+        if marks + SOH == b"=\x01" * (len(marks) // 2 + 1):  # one "=" in each field: no need to look for the first
+            parts = body.replace(SOH, b"=").split(b"=")
+            fields = list(zip(map(_tag, parts[::2]), parts[1::2], strict=True))
+        else:
+            fields = [(_tag(tag), value) for tag, _, value in [part.partition(b"=") for part in body.split(SOH)]]
         first = dict(reversed(fields))
         if _DATA.keys().isdisjoint(first):
             return fields, first
@@ -190,7 +195,7 @@ def _with_data(body: bytes) -> list[Field]:
     expected: tuple[int, int] | None = None
     while at < len(body):
         equals = body.index(b"=", at)
-        tag = _TAGS[body[at:equals]]
+        tag = _tag(body[at:equals])
         at = equals + 1
         if expected is not None and tag == expected[0]:
             stop = at + expected[1]
@@ -229,6 +234,7 @@ def time_text(micros: int) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def time_of(value: bytes) -> int:
     """Microseconds of a UTCTimestamp of any precision; what is finer than a microsecond is cut. Raises ValueError."""
     whole, _, rest = value.partition(b".")

@@ -43,11 +43,11 @@ class QuoteHandler:
     def message(self, link: Link, message: Message, sequence: int, pending: Pending) -> None:
         """Prices, states and refusals."""
         self._desk.life.taken()
-        identity = message.get(262)
+        identity, kind = message.get(262), message.kind
         requested = None if identity is None else self._asked.get(identity)
-        if identity is not None and requested is None and message.kind in _DATA:
+        if identity is not None and requested is None and kind in _DATA:
             return  # of a subscription that was given up
-        if message.kind in (b"Y", b"j", b"3"):
+        if kind in (b"Y", b"j", b"3"):
             self._refused(message, requested)
             return
         try:

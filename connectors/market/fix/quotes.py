@@ -119,18 +119,18 @@ class Reader:
                     flush()
                     current = instrument
                 last = symbol
-            at = _time(entry, stamp)
+            at = _time(entry, stamp) if 273 in entry else stamp
             number = int(entry[83]) if self._numbered and 83 in entry else None
-            kind = entry.get(269)
-            if kind == _TRADE and entry.get(279) != _DELETE:
+            side = _SIDES.get(kind := entry.get(269))
+            if kind == _TRADE and entry[279] != _DELETE:
                 flush()
                 events.append(Trade(current, _price(entry), _size(entry, 0.0), at, number))
                 continue
-            newest = max(newest, at) if changes or numbers else at
+            newest = at if at > newest or not (changes or numbers) else newest
             if number is not None:
                 numbers.append(number)  # what else the venue tells is counted, too
-            if kind in _SIDES:
-                changes.append(_change(_SIDES[kind], entry))
+            if side is not None:
+                changes.append(_change(side, entry))
         flush()
         return events
 
@@ -147,10 +147,14 @@ def _entries(message: Message, delimiter: int) -> list[dict[int, bytes]]:
     said = message.first.get(268, b"")
     if not said.isdigit():
         raise Bad("NoMDEntries (268) is missing")
-    begins = [place for place, field in enumerate(fields) if field[0] == delimiter]
+    tags = [tag for tag, _ in fields]
+    begins, place = [], 0
+    for _ in range(tags.count(delimiter)):
+        begins.append(place := tags.index(delimiter, place))
+        place += 1
     if len(begins) != int(said):
         raise Bad(f"NoMDEntries (268) is {int(said)}, but there are {len(begins)} entries")
-    if begins and fields[begins[0] - 1][0] != 268:
+    if begins and tags[begins[0] - 1] != 268:
         raise Bad("the entries do not begin behind NoMDEntries (268)")
     return [dict(fields[begin:end]) for begin, end in zip(begins, [*begins[1:], len(fields)], strict=True)]
 
@@ -158,7 +162,7 @@ def _entries(message: Message, delimiter: int) -> list[dict[int, bytes]]:
 def _change(side: Side, entry: dict[int, bytes]) -> Quoted:
     """New and change give price and size; a delete needs the order's id or the price."""
     identity = entry[278].decode("latin-1") if 278 in entry else ""
-    deleted = entry.get(279) == _DELETE
+    deleted = entry[279] == _DELETE
     at = None if 270 not in entry and (deleted or identity) else _price(entry)
     return Quoted(side, at, 0.0 if deleted else _size(entry, 1.0), identity)
 

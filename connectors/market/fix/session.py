@@ -121,10 +121,10 @@ class Session:
         if self.phase in (Phase.OFF, Phase.ENDED):
             return []
         self._heard, self._tested = self._elapsed(now), False
-        if refused := self._header(message, now):
+        sequence = message.number(34) or 0
+        if refused := self._header(message, sequence, now):
             return refused
         kind = message.kind
-        sequence = message.number(34) or 0  # _header has seen that it is there
         if self.phase is Phase.LOGON and kind not in (b"A", b"5"):
             return self._goodbye("the first message must be a Logon", now)
         if kind == b"A":
@@ -157,20 +157,19 @@ class Session:
             out += self._resend(message, now)
         return out
 
-    def _header(self, message: Message, now: int) -> list[Output]:
+    def _header(self, message: Message, sequence: int, now: int) -> list[Output]:
         """What every message must have (volume 2, test cases 2 and 14). Empty when it is in order."""
-        who = self._who
-        sequence = message.number(34)
-        if sequence is None or sequence < 1:
+        who, first = self._who, message.first
+        if sequence < 1:
             return self._goodbye("MsgSeqNum (34) is missing", now)
-        if message.get(49) != self._from or message.get(56) != self._to:
+        if first.get(49) != self._from or first.get(56) != self._to:
             said = f"the message is from {message.text(49)!r:.60} to {message.text(56)!r:.60}"
             expected = f"expected from {who.target!r} to {who.sender!r}"
             out = self._reject(sequence, 9, "CompID problem", now)
             return [*out, *self._goodbye(f"{said}; {expected}", now, person=True)]
         try:
-            sent = time_of(message.get(52) or b"")
-            original = time_of(message.first[122]) if 122 in message.first else None
+            sent = time_of(first.get(52, b""))
+            original = time_of(first[122]) if 122 in first else None
         except (ValueError, UnicodeDecodeError):
             out = self._reject(sequence, 6, "SendingTime (52) or OrigSendingTime (122) is no time", now)
             return out + (self._passed(sequence) if sequence == self.next_in else [])
@@ -178,7 +177,7 @@ class Session:
             out = self._reject(sequence, 10, "SendingTime accuracy problem", now)
             reason = f"the peer's clock and ours are {(sent - now) / 1e6:.1f} s apart; set the clocks"
             return [*out, *self._goodbye(reason, now)]
-        if message.flag(43) and original is not None and original > sent:
+        if original is not None and original > sent and message.flag(43):
             reason = "OrigSendingTime (122) is later than SendingTime (52)"
             return [*self._reject(sequence, 10, reason, now), *self._goodbye(reason, now)]
         return []
