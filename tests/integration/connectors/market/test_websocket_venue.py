@@ -53,17 +53,20 @@ def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
 
 
 @contextmanager
-def running(cluster: Cluster, settings: WebSocketConfig, **bounds: int) -> Iterator[None]:
+def running(
+    cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int
+) -> Iterator[Publisher]:
+    """The feed while the block lasts. ``patience``: how long records that wait for Kafka are waited for at the end."""
     publisher, stop = Publisher(cluster, "websocket", **bounds), threading.Event()
     thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
     thread.start()
     try:
-        yield
+        yield publisher
     finally:
         stop.set()
-        thread.join(10)
-        publisher.close()
-    assert not thread.is_alive()
+        thread.join(5)
+        publisher.close(patience)
+    assert not thread.is_alive(), "the connector did not stop"
 
 
 def gap(exchange: Exchange) -> None:
@@ -209,8 +212,13 @@ def test_websocket_when_our_clock_is_set_the_connection_lives_on_and_silence_is_
 def test_websocket_when_kafka_is_away_reading_stops_and_no_change_is_missing_afterwards(
     cluster, records, exchange, late_kafka
 ):
-    """A small bound stands for a long time: records wait without a limit of time."""
+    """A small bound stands for a long time: records wait without a limit. Told to stop, it stops all the same."""
     away = Cluster(late_kafka.address, prefix=cluster.prefix)
+    with running(away, config(exchange), patience=0.0, max_outstanding=1) as publisher:
+        wait_until(lambda: publisher.outstanding == 1 and exchange.fetched > 0)
+        exchange.send(*(exchange.change() for _ in range(50)))
+    exchange.subscribed.clear()
+    exchange.fetched = 0
     with running(away, config(exchange), max_outstanding=5):
         wait_until(lambda: bool(exchange.subscribed))
         wait_until(lambda: exchange.fetched > 0)
