@@ -23,7 +23,8 @@ from streams.local.service import free_port
 from tests.performance.connectors.figures import Cost, Figure, apart, beside, compared, counted, listens, through
 
 SYMBOLS = [f"S{n}" for n in range(20)]
-_STEPS = 50  # of a cent, up which each best bid walks again and again
+TOGETHER = 4
+"""Updates in one message, of as many books, where a venue sends several at once."""
 _READ_BYTES = 1 << 16
 Fields = list[tuple[int, bytes | str | int]]
 
@@ -31,14 +32,19 @@ Fields = list[tuple[int, bytes | str | int]]
 def measure(cluster: Cluster, *, smoke: bool) -> list[Figure]:
     """Updates a second that are ticks in Kafka; those that simplefix reads, and our decoder alone."""
     count = 10_000 if smoke else 200_000
-    port = free_port()
-    with beside(serve, port, count):
-        listens("127.0.0.1", port)
-        taken = apart(read, cluster, port, count)
-        bare = apart(read_bare, port, count, by_simplefix)
-        decoded = apart(read_bare, port, count, by_decoder)
+    one, several = free_port(), free_port()
+    with beside(serve, one, count, 1), beside(serve, several, count, TOGETHER):
+        listens("127.0.0.1", one)
+        listens("127.0.0.1", several)
+        taken = apart(read, cluster, one, count)
+        together = apart(read, cluster, several, count)
+        bare = apart(read_bare, one, count, by_simplefix)
+        decoded = apart(read_bare, one, count, by_decoder)
+    each = f"updates, each a tick in Kafka, {TOGETHER} to a message"
     return [
         *compared("updates, each a tick in Kafka", "update", taken=taken, least=20_000, bare=bare),
+        Figure(what=each, value=together.rate, unit="/s", least=20_000),
+        Figure(what=f"processor time per update, {TOGETHER} to a message", value=together.busy, unit="µs"),
         Figure(what="messages through our decoder alone", value=decoded.rate, unit="/s", bare=bare.rate),
     ]
 
@@ -59,8 +65,10 @@ def settings(port: int, store: Path) -> FixConfig:
     )
 
 
-def serve(port: int, count: int) -> None:
+def serve(port: int, count: int, together: int) -> None:
     """The venue: to whoever logs on and subscribes to all, a snapshot of each book and ``count`` changes.
+
+    ``together``: how many of them are in one message.
 
     Own code: an engine that sends messages one by one would take the processor that the measured reader needs.
     """
@@ -76,7 +84,7 @@ def serve(port: int, count: int) -> None:
                     elif message.kind == b"V":
                         requests[message.text(55)] = message.text(262)
                         if len(requests) == len(SYMBOLS):
-                            connection.sendall(b"".join(_said(requests, count)))
+                            connection.sendall(b"".join(_said(requests, count, together)))
 
     with socket.create_server(("127.0.0.1", port)) as listener:
         while True:
@@ -88,20 +96,24 @@ def _message(kind: str, number: int, fields: Fields) -> bytes:
     return encode([(35, kind), (49, "VENUE"), (56, "HOUSE"), (34, number), (52, at), *fields])
 
 
-def _said(requests: dict[str, str], count: int) -> Iterator[bytes]:
-    """The venue's messages: each change takes the best bid away and puts another."""
+def _said(requests: dict[str, str], count: int, together: int) -> Iterator[bytes]:
+    """The venue's messages. Each change enters a better bid than that of the snapshot, or takes it away again."""
     number = 2
     for symbol in SYMBOLS:
         sides: Fields = [(269, "0"), (270, "10.00"), (271, "5"), (269, "1"), (270, "20.00"), (271, "5")]
         yield _message("W", number, [(262, requests[symbol]), (55, symbol), (268, 2), *sides])
         number += 1
-    for place in range(count):
-        step, of = divmod(place, len(SYMBOLS))
-        symbol = SYMBOLS[of]
-        old, new = (f"10.{one % _STEPS:02}" for one in (step, step + 1))
-        gone: Fields = [(279, "2"), (269, "0"), (55, symbol), (270, old)]
-        put: Fields = [(279, "0"), (269, "0"), (55, symbol), (270, new), (271, "5")]
-        yield _message("X", number, [(262, requests[symbol]), (268, 2), *gone, *put])
+    for first in range(0, count, together):
+        entries: Fields = []
+        for place in range(first, first + together):
+            step, of = divmod(place, len(SYMBOLS))
+            price, symbol = f"10.{1 + step // 2 % 50:02}", SYMBOLS[of]
+            if step % 2 == 0:
+                entries += [(279, "0"), (269, "0"), (55, symbol), (270, price), (271, "5")]
+            else:
+                entries += [(279, "2"), (269, "0"), (55, symbol), (270, price)]
+        subscription: Fields = [(262, requests[symbol])] if together == 1 else []
+        yield _message("X", number, [*subscription, (268, together), *entries])
         number += 1
 
 
