@@ -100,7 +100,8 @@ class Publisher:
             payload = letters.checked(topic, record)
             event_time: int = getattr(record, "event_time")  # noqa: B009 - every topic's record has one
             every = cloudevents.headers(topic.kind, self._source, event_id, event_time)
-            every += headers
+            if headers:
+                every += headers
             raw_key = key.encode()
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
             self._send_letter(self._letter(topic, key, record, f"not a valid {topic.kind}: {error}"), done)

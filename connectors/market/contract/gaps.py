@@ -12,30 +12,22 @@ from schemas import topics
 from schemas.gaps import Feed, Gap, GapReason
 
 
-class OpenGaps:
+class OpenGaps(dict[GapReason, Gap]):
     """The open gaps of one instrument, at most one for each reason; true while there is any.
 
     ``stamp``: gives the receive time of a record that is made ``now``, strictly rising. Times are microseconds.
     """
 
     def __init__(self, instrument: str, stamp: Callable[[int], int]) -> None:
+        super().__init__()
         self._instrument = instrument
         self._stamp = stamp
-        self._gaps: dict[GapReason, Gap] = {}
-
-    def __bool__(self) -> bool:
-        """Whether any is open."""
-        return bool(self._gaps)
-
-    def __contains__(self, reason: GapReason) -> bool:
-        """Whether one is open for ``reason``."""
-        return reason in self._gaps
 
     def open(
         self, reason: GapReason, detail: str, now: int, *, first: int | None = None, last: int | None = None
     ) -> list[Out]:
         """The record that opens it, nothing when it is open. ``first`` to ``last``: the numbers that are missing."""
-        if reason in self._gaps:
+        if reason in self:
             return []
         time = self._stamp(now)
         gap = Gap(
@@ -51,12 +43,12 @@ class OpenGaps:
             event_time=time,
             receive_time=time,
         )
-        self._gaps[reason] = gap
+        self[reason] = gap
         return [Out(topics.gaps, gap.key, gap, event_id(gap))]
 
     def close(self, reason: GapReason, detail: str, event_time: int, now: int) -> list[Out]:
         """The record that closes it, nothing when none is open."""
-        gap = self._gaps.pop(reason, None)
+        gap = self.pop(reason, None)
         if gap is None:
             return []
         time = self._stamp(now)

@@ -37,8 +37,7 @@ class _Tags(dict[bytes, int]):
         return int(digits)
 
 
-_tag = _Tags({b"%d" % tag: tag for tag in range(1, 1000)}).__getitem__
-_PLAIN = bytes(one for one in range(256) if one not in b"=\x01")
+_TAGS = _Tags({b"%d" % tag: tag for tag in range(1, 1000)})
 
 
 class Garbled(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +93,7 @@ class Decoder:
         start = 0
         whole = bytes(buffer)
         while True:
-            begin = whole.find(BEGIN, start)
+            begin = start if whole.startswith(BEGIN, start) else whole.find(BEGIN, start)
             if begin < 0:
                 keep = max(start, len(whole) - len(BEGIN) + 1)
                 # What may yet become a beginning stays.
@@ -174,13 +173,9 @@ def _checksum(whole: bytes, begin: int, end: int) -> int:
 
 def _fields(body: bytes) -> tuple[list[Field], dict[int, bytes]]:
     """The fields in order, and the first of each tag. Raises ValueError."""
-    marks = body.translate(None, _PLAIN)
+    tags = _TAGS
     with suppress(ValueError):  # perhaps the separator within data
-        if marks + SOH == b"=\x01" * (len(marks) // 2 + 1):  # one "=" in each field: no need to look for the first
-            parts = body.replace(SOH, b"=").split(b"=")
-            fields = list(zip(map(_tag, parts[::2]), parts[1::2], strict=True))
-        else:
-            fields = [(_tag(tag), value) for tag, _, value in [part.partition(b"=") for part in body.split(SOH)]]
+        fields = [(tags[tag], value) for tag, _, value in [part.partition(b"=") for part in body.split(SOH)]]
         first = dict(reversed(fields))
         if _DATA.keys().isdisjoint(first):
             return fields, first
@@ -195,7 +190,7 @@ def _with_data(body: bytes) -> list[Field]:
     expected: tuple[int, int] | None = None
     while at < len(body):
         equals = body.index(b"=", at)
-        tag = _tag(body[at:equals])
+        tag = _TAGS[body[at:equals]]
         at = equals + 1
         if expected is not None and tag == expected[0]:
             stop = at + expected[1]

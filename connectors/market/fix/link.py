@@ -71,7 +71,7 @@ class Handler(Protocol):
 class Pending:
     """What must be in Kafka before a number counts as taken. ``settle`` may come from another thread."""
 
-    __slots__ = ("beside", "failed", "sequence", "waiting")
+    __slots__ = ("beside", "failed", "idle", "sequence", "waiting")
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
@@ -79,9 +79,12 @@ class Pending:
         """What the store keeps together with the number."""
         self.waiting = 0
         self.failed = ""
+        self.idle = True
+        """Nothing was ever to be waited for."""
 
     def expect(self) -> Callable[[str | None], None]:
         """One more record; call the returned function once with its outcome."""
+        self.idle = False
         self.waiting += 1
         return self._settle
 
@@ -198,11 +201,12 @@ class Link:
                 data = await reader.read(_READ_BYTES)
                 if not data:
                     return
+                now = clock.wall()
                 for one in decoder.feed(data):
                     if isinstance(one, Garbled):
                         self._handler.garbled(one)
                     else:
-                        self._act(self._session.received(one, clock.wall()))
+                        self._act(self._session.received(one, now))
                     if self._ended():
                         break
                 if not self._handler.outbox.empty:
@@ -273,6 +277,10 @@ class Link:
         self._handler.message(self, one.message, one.sequence, self._expect(one.sequence))
 
     def _expect(self, sequence: int) -> Pending:
+        """What must be in Kafka for ``sequence``; behind a message of which nothing must, the same."""
+        if self._pending and self._pending[-1].idle:
+            self._pending[-1].sequence = sequence
+            return self._pending[-1]
         pending = Pending(sequence)
         self._pending.append(pending)
         return pending
