@@ -53,15 +53,13 @@ def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
 
 
 @contextmanager
-def running(
-    cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int
-) -> Iterator[Publisher]:
+def running(cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int) -> Iterator[None]:
     """The feed while the block lasts. ``patience``: how long records that wait for Kafka are waited for at the end."""
     publisher, stop = Publisher(cluster, "websocket", **bounds), threading.Event()
     thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
     thread.start()
     try:
-        yield publisher
+        yield
     finally:
         stop.set()
         thread.join(5)
@@ -167,6 +165,20 @@ def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluste
         records.until(lambda: records.gaps("disconnected")[2:], "the gap")
 
 
+def test_websocket_when_the_cable_is_pulled_the_book_is_unknown_until_a_snapshot(cluster, records, exchange, cable):
+    line = cable(exchange.port)
+    opened, closed = ("HENRY-HUB", True), ("HENRY-HUB", False)
+    with running(cluster, config(exchange, url=f"ws://127.0.0.1:{line.address[1]}/feed", heartbeat=1)):
+        records.until(lambda: records.ticks(), "the first snapshot")
+        line.pull()
+        exchange.send(exchange.change(), exchange.change())
+        records.until(lambda: records.gaps("disconnected") == [opened, closed, opened], "the gap")
+        line.plug()
+        records.until(lambda: records.gaps("disconnected")[3:] == [closed], "the end of the gap")
+        records.until(lambda: records.ticks()[-1].bid == exchange.best, "the snapshot")
+    assert [tick.bid for tick in records.ticks()] == [10.0, exchange.best]
+
+
 def test_websocket_when_the_venues_clock_jumps_the_book_is_unknown_until_it_is_right_again(cluster, records, exchange):
     paths = {"symbol": "data.sym", "sequence": "data.to", "bids": "data.b", "asks": "data.a", "time": "data.t"}
     settings = config(exchange, messages=[{"kind": "update", "when": {}, **paths}], time_format="us")
@@ -214,9 +226,10 @@ def test_websocket_when_kafka_is_away_reading_stops_and_no_change_is_missing_aft
 ):
     """A small bound stands for a long time: records wait without a limit. Told to stop, it stops all the same."""
     away = Cluster(late_kafka.address, prefix=cluster.prefix)
-    with running(away, config(exchange), patience=0.0, max_outstanding=1) as publisher:
-        wait_until(lambda: publisher.outstanding == 1 and exchange.fetched > 0)
-        exchange.send(*(exchange.change() for _ in range(50)))
+    with running(away, config(exchange, heartbeat=1), patience=0.0, max_outstanding=1):
+        wait_until(lambda: bool(exchange.subscribed) and exchange.fetched > 0)
+        exchange.send(*(exchange.change() for _ in range(300)))
+        wait_until(lambda: exchange.connections[0].close_code is not None)  # nobody reads the answer to a ping
     exchange.subscribed.clear()
     exchange.fetched = 0
     with running(away, config(exchange), max_outstanding=5):
