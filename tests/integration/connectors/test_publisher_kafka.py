@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -51,6 +53,29 @@ def test_publisher_when_kafka_acknowledges_says_so_and_keeps_order_key_and_event
     assert headers["content-type"] == "application/json"
 
 
+def test_publisher_when_several_threads_publish_much_keeps_each_key_in_order_and_tells_from_its_own_thread(
+    cluster, publisher, tape
+):
+    told = []
+
+    def publish(device: str) -> None:
+        asks = device in ("d0", "d2")
+        for number in range(400):
+            record = sample(number, device=device)
+            done = (lambda error: told.append((error, threading.current_thread().name))) if asks else None
+            publisher.publish(topics.telemetry, device, record, event_id=f"{device}/{number}", done=done)
+
+    devices = [f"d{number}" for number in range(4)]
+    with ThreadPoolExecutor(len(devices)) as pool:
+        list(pool.map(publish, devices))
+    assert publisher.flush(20) == 0
+    # Whoever publishes takes reports as well, but what is asked for is told by one thread.
+    assert told == [(None, "publisher-test-kafka")] * 800
+    tape.until(lambda: len(tape.records) == 1600, "all records")
+    for device in devices:
+        assert [r.sequence for r in tape.records if r.device == device] == list(range(400))
+
+
 @pytest.mark.parametrize(
     ("record", "key", "reason"),
     [
@@ -91,16 +116,18 @@ def test_publisher_when_a_record_is_larger_than_kafka_takes_it_becomes_a_dead_le
     answers = []
     # One that the broker refuses (incompressible, over the topic's limit) and one that never leaves the client.
     noise = base64.b85encode(hashlib.shake_256(b"seed").digest(1600)).decode()
-    publisher.publish(topics.telemetry, "d", sample(1, reason=noise), event_id="1", done=answers.append)
-    publisher.publish(topics.telemetry, "d", sample(2), event_id="x" * 2_000_000, done=answers.append)
+    for done in (answers.append, None):
+        publisher.publish(topics.telemetry, "d", sample(1, reason=noise), event_id="1", done=done)
+        publisher.publish(topics.telemetry, "d", sample(2), event_id="x" * 2_000_000, done=done)
     assert publisher.flush(20) == 0
     publisher.publish(topics.telemetry, "d", sample(3), event_id="3", done=answers.append)
     assert publisher.flush(20) == 0
     publisher.close()
     assert answers == [None] * 3
-    small_tape.until(lambda: len(small_tape.records) == 3, "two dead letters and the good record")
+    small_tape.until(lambda: len(small_tape.records) == 5, "four dead letters and the good record")
     small_tape.close()
     assert all("too large" in letter.reason for letter in small_tape.letters())
+    assert all(b"Telemetry(device='d'" in letter.raw for letter in small_tape.letters())
     assert [s.value for s in small_tape.samples("p")] == [3]
 
 

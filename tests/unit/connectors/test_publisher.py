@@ -53,6 +53,8 @@ def test_publisher_when_closed_without_kafka_tells_every_source_that_its_record_
     answers: list[str | None] = []
     for number in range(3):
         publisher.publish(topics.telemetry, "d", sample(), event_id=str(number), done=answers.append)
+    for number in range(200):  # so many that whoever publishes looks for reports as well
+        publisher.publish(topics.telemetry, "d", sample(), event_id=f"unasked/{number}")
     publisher.close(0.0)
     assert len(answers) == 3
     assert all(answer and "PURGE" in answer for answer in answers)
@@ -60,6 +62,8 @@ def test_publisher_when_closed_without_kafka_tells_every_source_that_its_record_
     with pytest.raises(Full, match="closed"):
         publisher.publish(topics.telemetry, "d", sample(), event_id="late")
     assert REGISTRY.get_sample_value("gridtape_connector_spool_messages", {"connector": "test-closed"}) is None
+    labels = {"connector": "test-closed", "topic": "telemetry"}
+    assert REGISTRY.get_sample_value("gridtape_connector_delivery_errors_total", labels) == 203
     publisher.close()
 
 
