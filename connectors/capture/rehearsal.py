@@ -24,12 +24,18 @@ _MOST_LETTERS = 100
 _ROUND_SECONDS = 0.05
 _JOIN_SECONDS = 5.0
 _APART = "-rehearsal"
+_CONNECTION_LOST = "stale: the connection to "
 
 
 class Notebook:
-    """An outlet that keeps the newest of everything, and takes all until it is closed. Thread-safe."""
+    """An outlet that keeps the newest of everything, and takes all until it is closed. Thread-safe.
 
-    def __init__(self) -> None:
+    ``played``: of a recording. That ends, and with it the connection; values that are stale because of that are not
+    noted.
+    """
+
+    def __init__(self, *, played: bool = False) -> None:
+        self._played = played
         self.samples: dict[Place, Telemetry] = {}
         self.ticks: dict[Place, Tick] = {}
         self.raw: dict[Place, bytes] = {}
@@ -106,6 +112,8 @@ class Notebook:
 
     def _note(self, record: object) -> None:
         if isinstance(record, Telemetry):
+            if self._played and record.value is None and record.reason.startswith(_CONNECTION_LOST):
+                return
             self.samples[record.device, record.point] = record
             self.count[record.device, record.point] += 1
         elif isinstance(record, Tick):
@@ -143,10 +151,16 @@ def apart(config: Config) -> tuple[Config, list[str]]:
 
 
 def rehearse(
-    config: Config, found: Notebook, enough: Callable[[], bool], seconds: float, stop: threading.Event
+    config: Config,
+    found: Notebook,
+    enough: Callable[[], bool],
+    seconds: float,
+    stop: threading.Event,
+    ending: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Run the connectors of ``config`` until ``enough``, for ``seconds`` at most; which of them failed, and why.
 
+    ``ending`` is called before they are told to stop.
     Raises ConfigError as :func:`connectors.runner.services`.
     """
     ended = threading.Event()
@@ -166,6 +180,7 @@ def rehearse(
         if not any(thread.is_alive() for thread in threads):
             break
     found.close()
+    ending()
     ended.set()
     for thread in threads:
         thread.join(_JOIN_SECONDS)

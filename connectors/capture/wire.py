@@ -1,55 +1,27 @@
 """Between a connector and its device: a recorder that passes bytes on, and a player that stands in for the device.
 
-Both work on bytes and know no protocol; a protocol only says in :func:`redirected` where its addresses stand. It must
-say the same again when it is told the same: Modbus and MQTT do, while what holds nonces or times of its own (OPC UA,
-Sparkplug's STATE, FIX) does not. TLS ends at the recorder, which checks the server as the connector would: what is
-recorded is what was inside.
+Both work on bytes; a protocol only says in :func:`connectors.capture.addresses.redirected` where its addresses stand.
+It must say the same again when it is told the same: Modbus and MQTT do to the byte, the others but for what their
+dialect leaves out. TLS ends at the recorder, which checks the server as the connector would: what is recorded is what
+was inside.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
+from connectors.capture.dialects import WEB, Dialect
 from connectors.capture.frames import Direction, Frame, Writer
-from connectors.config import Config
-from connectors.fields import Tls
 from connectors.tls import TlsFiles
 
-Place = Callable[[str, int, TlsFiles | None], int]
-"""Host, port and TLS of a device → the local port to connect to instead."""
 _CONNECT_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
-_KEEPALIVE = 3_600_000_000  # microseconds: pings would come at other times when played back
-
-
-def redirected(config: Config, place: Place) -> Config:
-    """``config`` with every address led through ``place``; connectors that cannot be played back are left out."""
-    ports: dict[tuple[str, int], int] = {}  # units of one gateway share a connection, and so they must here
-
-    def there(host: str, port: int, tls: Tls | None) -> dict[str, Any]:
-        if (host, port) not in ports:
-            ports[host, port] = place(host, port, TlsFiles(tls, host) if tls is not None else None)
-        return {"host": "127.0.0.1", "port": ports[host, port], "tls": None}
-
-    modbus = [
-        one.model_copy(update=there(one.host, one.port, one.tls)) for one in config.modbus if one.host is not None
-    ]
-    changes: dict[str, Any] = {"modbus": modbus}
-    if (mqtt := config.mqtt) is not None:
-        led = there(mqtt.host, mqtt.port, mqtt.tls)
-        changes["mqtt"] = mqtt.model_copy(update=led | {"keepalive": _KEEPALIVE})
-    return Config(store=config.store).model_copy(update=changes)
-
-
-def unrecorded(config: Config) -> list[str]:
-    """What :func:`redirected` leaves out: other connectors, and Modbus devices on a serial line of this machine."""
-    others = [name for name, one in config if one and name not in ("mqtt", "modbus", "store")]
-    return others + [one.name for one in config.modbus if one.host is None]
 
 
 class _Listener:
@@ -87,9 +59,9 @@ class Recorder:
         self._lock = threading.Lock()
         self.problems: dict[str, None] = {}
 
-    def place(self, host: str, port: int, tls: TlsFiles | None) -> int:
+    def place(self, host: str, port: int, tls: TlsFiles | None, dialect: Dialect | None) -> int:
         """A local port behind which is the device."""
-        listener = _Listener(lambda client: self._pass_on(client, host, port, tls))
+        listener = _Listener(lambda client: self._pass_on(client, host, port, tls, dialect))
         self._listeners.append(listener)
         return listener.port
 
@@ -98,8 +70,10 @@ class Recorder:
         for listener in self._listeners:
             listener.close()
 
-    def _pass_on(self, client: socket.socket, host: str, port: int, tls: TlsFiles | None) -> None:
-        target = f"{host}:{port}"
+    def _pass_on(
+        self, client: socket.socket, host: str, port: int, tls: TlsFiles | None, dialect: Dialect | None
+    ) -> None:
+        target = _target(host, port, dialect)
         try:
             device = socket.create_connection((host, port), _CONNECT_SECONDS)
             if tls is not None:
@@ -116,6 +90,8 @@ class Recorder:
         def pump(source: socket.socket, sink: socket.socket, direction: Direction) -> None:
             with suppress(OSError):
                 while data := source.recv(65_536):
+                    if direction is Direction.SENT and dialect is not None:
+                        data = dialect.passed(data, f"{host}:{port}")
                     self._writer.write(link, target, direction, data)
                     sink.sendall(data)
             for one in (source, sink):
@@ -141,6 +117,7 @@ class Player:
         links: dict[int, list[Frame]] = {}
         for frame in frames:
             links.setdefault(frame.link, []).append(frame)
+        self._turns = _Turns(links.values())
         self._left: dict[str, list[list[Frame]]] = defaultdict(list)
         for recorded in links.values():
             self._left[recorded[0].target].append(recorded)
@@ -151,10 +128,9 @@ class Player:
         self._listeners: list[_Listener] = []
         self.differences: list[str] = []
 
-    def place(self, host: str, port: int, tls: TlsFiles | None) -> int:
+    def place(self, host: str, port: int, tls: TlsFiles | None, dialect: Dialect | None) -> int:
         """A local port behind which is the recorded device."""
-        target = f"{host}:{port}"
-        listener = _Listener(lambda client: self._play(client, target))
+        listener = _Listener(lambda client: self._play(client, _target(host, port, dialect), dialect))
         self._listeners.append(listener)
         return listener.port
 
@@ -169,27 +145,33 @@ class Player:
         for listener in self._listeners:
             listener.close()
 
-    def _play(self, client: socket.socket, target: str) -> None:
+    def _play(self, client: socket.socket, target: str, dialect: Dialect | None) -> None:
         client.settimeout(_PATIENCE_SECONDS)
-        recorded = self._chosen(target, client.recv(4096, socket.MSG_PEEK))
+        recorded = self._chosen(target, client.recv(4096, socket.MSG_PEEK), dialect)
         if recorded is None:
             return  # the recording has no further connection: as if the device were off
+        converse = self._converse if dialect is None else partial(self._converse_in, dialect)
         try:
-            if (difference := self._converse(client, recorded)) is not None:
+            if (difference := converse(client, recorded)) is not None:
                 expected, said = difference
                 self.differences.append(
-                    f"{target}, connection {recorded[0].link}: {expected.hex(' ')} was recorded, "
-                    f"and came {said.hex(' ') or 'nothing'}"
+                    f"{target}, connection {recorded[0].link}: {_shown(expected, dialect)} was recorded, "
+                    f"and came {_shown(said, dialect) or 'nothing'}"
                 )
         finally:
+            self._turns.done(*recorded)
             with self._lock:
                 self._open -= 1
 
-    def _chosen(self, target: str, greeting: bytes) -> list[Frame] | None:
+    def _chosen(self, target: str, greeting: bytes, dialect: Dialect | None) -> list[Frame] | None:
         """The next connection that began so: devices behind one gateway connect in any order."""
 
         def likeness(recorded: list[Frame]) -> bool:
             first = next((frame.data for frame in recorded if frame.direction is Direction.SENT), b"")
+            if dialect is not None:
+                return next(map(dialect.meant, dialect.messages(first)), b"") == next(
+                    map(dialect.meant, dialect.messages(greeting)), b""
+                )
             return first.startswith(greeting) or greeting.startswith(first)
 
         with self._lock:
@@ -201,25 +183,130 @@ class Player:
 
     def _converse(self, client: socket.socket, recorded: list[Frame]) -> tuple[bytes, bytes] | None:
         """Play one connection; what was expected of the connector and what it said, if it was something else."""
-        last = max((n for n, frame in enumerate(recorded) if frame.direction is Direction.RECEIVED), default=0)
-        before = recorded[0].at
+        last = _last_received(recorded)
+        before, since = recorded[0].at, time.monotonic()
         for frame in recorded[: last + 1]:
             if frame.direction is Direction.SENT:
                 said = _exactly(client, len(frame.data))
                 if said != frame.data:
                     return frame.data, said
             elif frame.direction is Direction.RECEIVED:
-                if self._paced:
-                    self._ended.wait((frame.at - before) / 1e6)
+                self._pause(frame.at - before, since)
                 client.sendall(frame.data)
-            before = frame.at
+            before, since = frame.at, time.monotonic()
         # What followed had no answer, and a connector that finds the connection ended may leave the rest unsaid.
-        if self._paced:
-            self._ended.wait((recorded[-1].at - before) / 1e6)
+        self._pause(recorded[-1].at - before, since)
         client.shutdown(socket.SHUT_WR)
         rest = b"".join(frame.data for frame in recorded[last + 1 :] if frame.direction is Direction.SENT)
         said = _exactly(client, 1 << 20)
         return None if rest.startswith(said) or said.startswith(rest) else (rest, said)
+
+    def _converse_in(
+        self, dialect: Dialect, client: socket.socket, recorded: list[Frame]
+    ) -> tuple[bytes, bytes] | None:
+        """As :meth:`_converse`, message by message: compared is what is meant."""
+        last = _last_received(recorded)
+        before, since = recorded[0].at, time.monotonic()
+        heard = _Heard(dialect, client)
+        ours = theirs = b""
+        headed = not dialect.headed
+        for frame in recorded[: last + 1]:
+            if frame.direction is Direction.SENT:
+                ours += frame.data
+                while length := dialect.whole(ours):
+                    message, ours = ours[:length], ours[length:]
+                    if (expected := dialect.meant(message)) is not None and expected != (said := heard.next()):
+                        return expected, said or b""
+            elif frame.direction is Direction.RECEIVED:
+                self._turns.wait(frame)
+                self._pause(frame.at - before, since)
+                theirs += frame.data
+                if headed := headed or b"\r\n\r\n" in theirs:
+                    client.sendall(dialect.answered(theirs, heard.first))
+                    theirs = b""
+            if frame is not recorded[last] or recorded[-1].direction is not Direction.CLOSED:
+                self._turns.done(frame)  # an answer that ends its connection has been taken when that is closed
+            before, since = frame.at, time.monotonic()
+        self._pause(recorded[-1].at - before, since)
+        client.shutdown(socket.SHUT_WR)
+        _exactly(client, 1 << 20)
+        return None
+
+    def _pause(self, micros: int, since: float) -> None:
+        """Wait until so long has passed ``since``."""
+        if self._paced:
+            self._ended.wait(max(0.0, micros / 1e6 + since - time.monotonic()))
+
+
+class _Turns:
+    """What several connections of a venue say together: a book that is asked for on one belongs between what comes on
+    the other. Each piece waits for those before it, unless a connection that was recorded is not made this time."""
+
+    def __init__(self, links: Iterable[list[Frame]]) -> None:
+        together = [
+            (frame.at, place, frame)
+            for link in links
+            if link[0].target.startswith(f"{WEB.name} ")
+            for place, frame in enumerate(link[: _last_received(link) + 1])
+        ]
+        self._order = deque(id(frame) for _at, _place, frame in sorted(together, key=lambda one: one[:2]))
+        self._done: set[int] = set()
+        self._changed = threading.Condition()
+
+    def wait(self, frame: Frame) -> None:
+        """Until it is the turn of ``frame``, or has not become it for too long."""
+        with self._changed:
+            if id(frame) in self._order:
+                self._changed.wait_for(lambda: not self._order or self._order[0] == id(frame), _PATIENCE_SECONDS)
+
+    def done(self, *frames: Frame) -> None:
+        """These have been played, or never will be."""
+        with self._changed:
+            self._done.update(map(id, frames))
+            while self._order and self._order[0] in self._done:
+                self._order.popleft()
+            self._changed.notify_all()
+
+
+class _Heard:
+    """What a connector says, message by message. ``first``: the first, as it came."""
+
+    def __init__(self, dialect: Dialect, client: socket.socket) -> None:
+        self._dialect = dialect
+        self._client = client
+        self._buffer = b""
+        self.first = b""
+
+    def next(self) -> bytes | None:
+        """What the next message means; None when no more comes."""
+        return next(self._meant(), None)
+
+    def _meant(self) -> Iterator[bytes]:
+        while True:
+            while length := self._dialect.whole(self._buffer):
+                message, self._buffer = self._buffer[:length], self._buffer[length:]
+                self.first = self.first or message
+                if (meant := self._dialect.meant(message)) is not None:
+                    yield meant
+            try:
+                more = self._client.recv(65_536)
+            except TimeoutError:
+                return
+            if not more:
+                return
+            self._buffer += more
+
+
+def _target(host: str, port: int, dialect: Dialect | None) -> str:
+    return f"{host}:{port}" if dialect is None else f"{dialect.name} {host}:{port}"
+
+
+def _shown(said: bytes, dialect: Dialect | None) -> str:
+    return said.hex(" ") if dialect is None else repr(said)[2:-1]
+
+
+def _last_received(recorded: list[Frame]) -> int:
+    return max((n for n, frame in enumerate(recorded) if frame.direction is Direction.RECEIVED), default=0)
 
 
 def _exactly(client: socket.socket, count: int) -> bytes:

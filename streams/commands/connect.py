@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors import clock
+from connectors.capture.addresses import redirected, unrecorded
 from connectors.capture.frames import CaptureError, Header, Writer, read
 from connectors.capture.rehearsal import Notebook, Place, apart, configured, rehearse
-from connectors.capture.wire import Player, Recorder, redirected, unrecorded
+from connectors.capture.wire import Player, Recorder
 from connectors.config import Config, ConfigError, load
 from connectors.config import check as checked
 from connectors.market.recorded.connector import ENDED
@@ -52,9 +53,9 @@ def capture(file: Path, out: Path, seconds: float, stop: threading.Event, consol
     """Run the connectors of ``file`` for ``seconds`` without Kafka and record every byte; true when all went well."""
     config, left_out = apart(load(file))
     others = unrecorded(config)
-    if config.mqtt is None and not any(device.host for device in config.modbus):
-        raise CommandError(f"{file}: {', '.join(others) or 'nothing in it'} cannot be recorded and played back")
-    left_out += [f"{name} is not recorded, because it cannot be played back" for name in others]
+    if redirected(config, lambda *_: 0) == Config(store=config.store):
+        raise CommandError(f"{file}: nothing in it can be recorded and played back: {'; '.join(others)}")
+    left_out += [f"not recorded, because it cannot be played back: {one}" for one in others]
     header = Header(file=str(file.absolute()), settings=file.read_text(encoding="utf-8"), started=clock.now())
     try:
         writer = Writer(out, header)
@@ -63,7 +64,9 @@ def capture(file: Path, out: Path, seconds: float, stop: threading.Event, consol
     recorder = Recorder(writer)
     found = Notebook()
     try:
-        failures = rehearse(redirected(config, recorder.place), found, lambda: False, seconds, stop)
+        there = redirected(config, recorder.place)
+        # How connectors take their leave is no part of it: nobody tells them to when it is played.
+        failures = rehearse(there, found, lambda: False, seconds, stop, writer.close)
     finally:
         recorder.close()
         writer.close()
@@ -84,10 +87,10 @@ def replay(file: Path, stop: threading.Event, console: Console, *, paced: bool =
     except (ConfigError, tomllib.TOMLDecodeError) as error:
         raise CommandError(f"{file}: its settings cannot be used here: {error}") from error
     player = Player(frames, paced=paced)
-    found = Notebook()
+    found = Notebook(played=True)
     longest = _PATIENCE_SECONDS + (frames[-1].at / 1e6 if frames else 0.0)
     try:
-        there = redirected(config, player.place)
+        there = redirected(config, player.place, played=True)
         failures = rehearse(there, found, lambda: player.finished, longest, stop)
     finally:
         player.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from connectors.capture.addresses import redirected, unrecorded
+from connectors.capture.dialects import SPARKPLUG
 from connectors.capture.frames import CaptureError, Direction, Frame, Header, Writer, read
 from connectors.capture.rehearsal import Notebook, apart, configured
-from connectors.capture.wire import redirected, unrecorded
 from connectors.config import check
 from schemas import topics
 from schemas.gaps import Feed, Gap, GapReason
@@ -107,15 +108,19 @@ def test_addresses_when_led_elsewhere_keep_a_gateway_together_and_name_what_is_l
     config = check({**SETTINGS, "modbus": modbus}, tmp_path / "c.toml")
     placed = []
 
-    def place(host, port, tls):
-        placed.append((host, port, tls))
+    def place(host, port, tls, dialect):
+        placed.append((host, port, tls, dialect))
         return 40_000 + len(placed)
 
     led = redirected(config, place)
-    assert placed == [("localhost", 5020, None), ("localhost", 1883, None)]
+    assert placed == [
+        ("localhost", 5020, None, None),
+        ("localhost", 1883, None, None),
+        ("localhost", 1883, None, SPARKPLUG),
+    ]
     assert [(one.name, one.host, one.port) for one in led.modbus] == [
         ("u1", "127.0.0.1", 40_001),
         ("u2", "127.0.0.1", 40_001),
     ]
-    assert (led.mqtt.port, led.sparkplug, led.drop_copy) == (40_002, None, [])
-    assert unrecorded(config) == ["sparkplug", "drop_copy", "line-1"]
+    assert (led.mqtt.port, led.sparkplug.port, led.drop_copy) == (40_002, 40_003, [])
+    assert unrecorded(config) == ["line-1: a serial line of this machine"]
