@@ -48,6 +48,7 @@ instruments = [{{ instrument = "HENRY-HUB", symbol = "NG", currency = "USD", con
 """
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits the files of another process")
 def test_market_when_the_disk_is_full_or_the_process_is_killed_fills_are_asked_for_again_and_books_are_unknown(
     cluster, records, exchange, tmp_path, free_port, process
 ):

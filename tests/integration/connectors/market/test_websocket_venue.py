@@ -158,13 +158,6 @@ def test_websocket_when_a_message_is_unknown_keeps_it_for_a_person(cluster, reco
     assert "no message of the settings fits it" in records.of(DeadLetter)[0].reason
 
 
-def test_websocket_when_the_venue_only_pretends_to_live_is_connected_anew(cluster, records, exchange):
-    with running(cluster, config(exchange, silence=1)):
-        records.until(lambda: records.ticks(), "the first snapshot")
-        records.until(lambda: len(exchange.connections) > 1, "another connection")
-        records.until(lambda: records.gaps("disconnected")[2:], "the gap")
-
-
 def test_websocket_when_the_cable_is_pulled_the_book_is_unknown_until_a_snapshot(cluster, records, exchange, cable):
     line = cable(exchange.port)
     opened, closed = ("HENRY-HUB", True), ("HENRY-HUB", False)
