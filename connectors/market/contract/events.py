@@ -41,12 +41,16 @@ class Quoted(NamedTuple):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """The whole book. ``sequence``: the last update that it contains, None where the venue does not number."""
+    """The whole book. ``sequence``: the last update that it contains, None where the venue does not number.
+
+    ``first``: the first number that it stands for, where each message is a book; None: it contains all before.
+    """
 
     instrument: str
     levels: Sequence[Quoted]
     event_time: int
     sequence: int | None = None
+    first: int | None = None
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):

@@ -145,7 +145,13 @@ class InstrumentFeed:
     def _snapshot(self, event: Snapshot, now: int, *, numbered: bool) -> list[Out]:
         if self.known and self._repeated(event.sequence):
             return []
+        missing = self._missing(event.first, event.sequence, numbered=numbered and self.known)
         self._book.replace(event.levels)
+        out = (
+            []
+            if missing is None
+            else self._gaps.open(GapReason.SEQUENCE, missing[0], now, first=missing[1], last=missing[2])
+        )
         self._sequence = event.sequence
         self.known = True
         held = sorted((one for one in self._held if one.sequence is not None), key=lambda one: one.sequence or 0)
@@ -161,7 +167,7 @@ class InstrumentFeed:
             self._book.apply(update.changes)
             self._pass(update.sequence)
             newest = max(newest, update.event_time)
-        return self._publish(newest, now)
+        return out + self._publish(newest, now)
 
     def _update(self, event: Update, now: int, *, numbered: bool) -> list[Out]:
         if not self.known:

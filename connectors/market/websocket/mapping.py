@@ -130,7 +130,7 @@ class Mapper:
             return [self._trade(rule, message, name, at, counted)], None
         if kind is Kind.SNAPSHOT:
             return [self._snapshot(rule, message, name, at, sequence if self._ordered else None)], None
-        return [Snapshot(name, self._quotes(rule, message), at, counted)], None
+        return [Snapshot(name, self._quotes(rule, message), at, counted, counted)], None
 
     def _trades(self, rule: _Rule, message: Any, items: Getter, at: int, sequence: int | None) -> list[Event]:
         """Each with its own symbol and time, or those of the message; the first of an instrument bears its number."""

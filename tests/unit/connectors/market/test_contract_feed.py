@@ -71,6 +71,23 @@ def test_feed_when_a_number_is_missing_opens_a_gap_and_waits_for_the_snapshot():
     assert of(out, topics.ticks)[0].bid == 1.6
 
 
+def test_feed_when_quotes_are_missing_the_next_says_so_and_is_whole_by_itself():
+    def quote(bid: float, number: int, market: MarketFeed) -> list[Out]:
+        return market.take(Snapshot("A", levels(bid, 9.0), NOW + number, number, number), NOW + number)
+
+    market = feed()
+    quote(1.0, 10, market)
+    out = quote(1.5, 13, market)
+    assert told(out) == [("sequence", True), ("sequence", False)]
+    assert [(gap.first, gap.last, gap.count) for gap in of(out, topics.gaps)] == [(11, 12, 2)] * 2
+    (tick,) = of(out, topics.ticks)
+    assert tick.bid == 1.5
+    assert tick.receive_time > of(out, topics.gaps)[1].receive_time
+    assert market.wanting() == ["B"]
+    assert [told(quote(2.0, number, market)) for number in (12, 14)] == [[], []], "a repeat, and the next"
+    assert not told(market.take(snapshot(sequence=20), NOW + 20)), "a book that was asked for may skip numbers"
+
+
 def test_feed_when_trades_are_missing_closes_the_gap_with_the_next_one():
     market = feed(content=Content.TRADES)
     market.started(NOW)
