@@ -102,7 +102,8 @@ def test_recorded_when_killed_and_started_again_plays_from_the_beginning_under_t
         for ids, part in ((records.ids[:before], records.all[:before]), (records.ids[before:], records.all[before:]))
     )
     assert 20 <= len(first) < 2000
-    assert list(second) == [f"friday/a.csv/{n}" for n in range(2, 2002)]
+    # as a set: what was written just before the kill may be read only now
+    assert set(second) == {f"friday/a.csv/{n}" for n in range(2, 2002)}
     assert first.items() <= second.items()
     opened = [gap for gap in records.of(Gap) if gap.open and "begins" in gap.detail]
     assert len(opened) == 2, "what was played before the kill is not taken for fresh"
