@@ -75,11 +75,11 @@ def load(path: Path) -> Config:
 def read(path: Path) -> dict[str, Any]:
     """The settings as they stand in the file, not yet checked. Raises ConfigError when it is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(path, [f"is not UTF-8 at byte {error.start}"]) from error
+        raise ConfigError(path, [f"is not UTF-8 at byte {error.start}: save it as UTF-8"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, [f"is not valid TOML: {error}"]) from error
 
@@ -196,12 +196,21 @@ def _path(keys: list[_Key]) -> str:
     return text
 
 
+def _header(keys: list[_Key]) -> str:
+    """The keys as they stand in the brackets of a TOML section."""
+    return ".".join(key for key in keys if isinstance(key, str))
+
+
 def _sentence(error: ErrorDetails, keys: list[_Key], model: type[BaseModel] | None) -> str:
     kind = error["type"]
     if kind == "extra_forbidden":
         return _unknown(str(keys[-1]), list(_fields(model)) if model else [])
     if kind == "missing":
         return "is missing and has no default"
+    if kind in ("list_type", "tuple_type") and isinstance(error["input"], dict):
+        return f"is a list of sections: write [[{_header(keys)}]], in two brackets"
+    if kind == "model_type" and isinstance(error["input"], list):
+        return f"is one section: write [{_header(keys)}], in one bracket"
     text = error["msg"].removeprefix("Value error, ")
     text = text.replace("Input should be", "should be").replace("String should", "should")
     found = error["input"]

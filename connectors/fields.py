@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -42,12 +43,25 @@ def seconds(*, least: float = 0.001, most: float = 86_400.0) -> Any:
     return BeforeValidator(check)
 
 
+def spelled(pattern: str, expected: str) -> Any:
+    """Annotation metadata of a text that fits ``pattern`` as a whole; the refusal says what is ``expected``."""
+    whole = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not whole.fullmatch(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
 Seconds = Annotated[int, seconds()]
 """A duration of 1 ms to one day: seconds in the file, integer microseconds in the model."""
 
 Name = Annotated[
     str,
-    Field(strict=True, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$"),
+    Field(strict=True, min_length=1, max_length=200),
+    spelled(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*", "letters, digits and . _ : @ / + - behind a first letter or digit"),
 ]
 """A device, point or instrument: the pattern of ``schemas.base.Identifier``."""
 
@@ -72,7 +86,11 @@ def _number(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
 """A finite number, integer or decimal."""
 
-Host = Annotated[str, Field(strict=True, min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._:-]+$")]
+Host = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=253),
+    spelled(r"[A-Za-z0-9._:-]+", "a host name or an address, without scheme, port and path: plc-7.plant or 192.0.2.7"),
+]
 """A host name or an IP address, without port and without scheme."""
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]
@@ -143,11 +161,14 @@ class Tls(Section):
         return self
 
 
+Variable = Annotated[str, spelled(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")]
+
+
 class Credentials(Section):
     """A user name with a password that stands elsewhere: in an environment variable or in a file, never here."""
 
     username: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    password_env: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    password_env: Variable | None = None
     password_file: ExistingFile | None = None
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from connectors import clock
 from connectors.fields import Tls
+from connectors.network import in_words
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 10.0
@@ -96,7 +97,7 @@ class TlsFiles:
         if isinstance(error, ssl.SSLCertVerificationError):
             return self._unverified(error, port)
         if not isinstance(error, ssl.SSLError):
-            return str(error)
+            return in_words(error)
         reason = error.reason or str(error)
         if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
             own = self._tls.cert_file

@@ -79,7 +79,7 @@ def read_file(path: Path, now: int) -> list[Keyed]:
 def _document(path: Path) -> dict[str, Any]:
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
-        text = path.read_bytes().decode()
+        text = path.read_text(encoding="utf-8-sig")
         document = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except OSError as error:
         raise ControlError(f"{path} cannot be read: {error.strerror}") from error

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         if self.kafka_config is None:
             return {}
         try:
-            lines = self.kafka_config.read_bytes().decode().splitlines()
+            lines = self.kafka_config.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"GRIDTAPE_KAFKA_CONFIG: {self.kafka_config} cannot be read: {error}") from error
         found: dict[str, str] = {}

@@ -18,6 +18,7 @@ from functools import partial
 
 from connectors.capture.dialects import WEB, Dialect
 from connectors.capture.frames import Direction, Frame, Writer
+from connectors.network import in_words
 from connectors.tls import TlsFiles
 
 _CONNECT_SECONDS = 5.0
@@ -80,7 +81,7 @@ class Recorder:
                 device = tls.context().wrap_socket(device)
             device.settimeout(None)
         except (OSError, ValueError) as error:  # ValueError: TlsError
-            self.problems[f"{target}: {tls.explained(error, port) if tls else error}"] = None
+            self.problems[f"{target}: {tls.explained(error, port) if tls else in_words(error)}"] = None
             return
         with self._lock:
             self._links += 1

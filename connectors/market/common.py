@@ -13,6 +13,7 @@ from connectors.fields import Identified, Name, Number, Section, seconds
 from connectors.lifecycle import Profile
 from connectors.market.contract.hours import hours_of
 from connectors.market.contract.spec import Content, Spec
+from connectors.network import in_words
 from connectors.tls import TlsFiles
 from schemas.devices import DevicePoint
 
@@ -90,5 +91,5 @@ def profile(name: str, protocol: str, where: Identified, instruments: list[str])
 async def explained(tls: TlsFiles | None, error: Exception, port: int) -> str:
     """Why a connection failed, with certificates by name and date; the server is asked for its own beside the loop."""
     if tls is None or not isinstance(error, ssl.SSLError):
-        return str(error) or type(error).__name__
+        return in_words(error)
     return await asyncio.to_thread(tls.explained, error, port)

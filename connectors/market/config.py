@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from connectors.fields import Name, Seconds, Section
+from connectors.fields import Name, Seconds, Section, spelled
 from connectors.market.prices import BUNDLED, PricesError, locate, read_closes
 
 REAL_DAY = 86_400.0
@@ -27,7 +27,7 @@ class MarketInstrument(Section):
 
     instrument: Name
     file: Annotated[str, Field(min_length=1)]
-    venue: Annotated[str, Field(strict=True, max_length=200, pattern=r"^REPLAY[A-Za-z0-9._:@/+-]*$")] = "REPLAY"
+    venue: Annotated[Name, spelled("REPLAY.*", "a name that begins with REPLAY")] = "REPLAY"
     tick_size: Annotated[Decimal, Field(ge=Decimal("0.000001"), le=1_000_000)] = Decimal("0.01")
     spread_ticks: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 2
 

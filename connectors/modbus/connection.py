@@ -18,6 +18,7 @@ from pymodbus.transport.serialtransport import create_serial_connection
 from connectors.modbus.config import ModbusDevice
 from connectors.modbus.frames import Frame, Garbled, decoder, encode
 from connectors.modbus.line import Framing
+from connectors.network import in_words
 from connectors.tls import TlsError, TlsFiles
 
 _FLOOD = 64 * 1024  # unread bytes after which whoever sends them is cut off
@@ -212,7 +213,7 @@ class Connection:
             return f"{error}; is the name right, may this user open it, does another program use it?"
         if self._tls is not None and isinstance(error, ssl.SSLError):
             return await asyncio.to_thread(self._tls.explained, error, self._port)
-        return f"{getattr(error, 'strerror', None) or error}; is it on, is the port right?"
+        return in_words(error)
 
     def _lose(self, patience: float, why: str) -> NoReturn:
         self._forget(patience)

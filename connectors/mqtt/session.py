@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from connectors.mqtt.broker import Broker, Protocol
 from connectors.mqtt.client import CONNECT_SECONDS, Will, build
+from connectors.network import in_words
 from connectors.tls import TlsFiles
 
 log = structlog.get_logger(__name__)
@@ -160,7 +161,7 @@ class Session:
                 self._client.tls_set_context(self._tls.context())
             self._client.connect(config.host, config.port, keepalive=max(1, config.keepalive // 1_000_000), **extra)
         except (OSError, ValueError) as error:  # ValueError: TlsError
-            why = error if self._tls is None else self._tls.explained(error, config.port)
+            why = in_words(error) if self._tls is None else self._tls.explained(error, config.port)
             raise Lost(f"cannot connect to {self._where}: {why}") from error
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._live and not stop.is_set():
@@ -302,6 +303,9 @@ class Session:
                 f"perhaps it refuses our certificate {own}" if own else "perhaps it wants a certificate: tls.cert_file"
             )
             self.fail(f"the connection to {self._where} ended before it began: {reason}; {hint}")
+            return
+        if not self._live:
+            self.fail(f"{self._where} ended the connection before it answered; is it an MQTT broker, does it want TLS?")
             return
         hint = f"if this happens again and again, another client may be using the client_id {self._config.client_id!r}"
         self.fail(f"the connection to {self._where} ended: {reason}; {hint}")

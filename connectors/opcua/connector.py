@@ -15,6 +15,7 @@ from connectors.device import DeviceFeed
 from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile
 from connectors.metrics import State
+from connectors.network import in_words
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.holes import Holes
@@ -80,7 +81,10 @@ def _explained(server: OpcUaServer, error: Exception) -> str:
     """What happened, where, and what to do when it is a matter of settings."""
     if isinstance(error, SessionEnded):
         return str(error)
-    what = f"no session with {server.url}: {type(error).__name__} {error}".rstrip()
+    what = f"no session with {server.url}: "
+    if isinstance(error, OSError):
+        return what + in_words(error)
+    what += f"{type(error).__name__} {error}".rstrip()
     for hint, advice in (
         ("BadUserAccessDenied", "; check login: the user, and where its password or key stands"),
         ("BadIdentityTokenRejected", "; check login: the user, and where its password or key stands"),

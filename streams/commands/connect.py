@@ -21,14 +21,18 @@ from connectors.config import check as checked
 from connectors.market.recorded.connector import ENDED
 from schemas.base import Quality
 from schemas.devices import DeviceState
+from schemas.gaps import GapReason
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
 from streams.commands.describe import moment, plain
 from streams.commands.errors import CommandError
 
 _STYLES = {Quality.GOOD: "green", Quality.UNCERTAIN: "yellow", Quality.BAD: "red"}
+_WITHOUT_REASON = {
+    DeviceState.CONNECTING: "nothing has come of it yet; is it on, does it send? --for SECONDS waits longer",
+}
 _RAW_SHOWN = 16
-_LEAST_WIDTH = 110
+_LEAST_WIDTH = 130
 _PATIENCE_SECONDS = 30.0  # a playback waits between connections as the connector does, and those waits are drawn anew
 
 
@@ -56,7 +60,7 @@ def capture(file: Path, out: Path, seconds: float, stop: threading.Event, consol
     if redirected(config, lambda *_: 0) == Config(store=config.store):
         raise CommandError(f"{file}: nothing in it can be recorded and played back: {'; '.join(others)}")
     left_out += [f"not recorded, because it cannot be played back: {one}" for one in others]
-    header = Header(file=str(file.absolute()), settings=file.read_text(encoding="utf-8"), started=clock.now())
+    header = Header(file=str(file.absolute()), settings=file.read_text(encoding="utf-8-sig"), started=clock.now())
     try:
         writer = Writer(out, header)
     except OSError as error:
@@ -118,7 +122,8 @@ def show(config: Config, found: Notebook, console: Console, failures: list[str],
     console.print(table)
     wrong = ["/".join(row.place) + f" {row.why}" for row in rows if row.why]
     wrong += [
-        f"{one.device} is {one.state.value}" + (f": {one.reason}" if one.reason else "")
+        f"{one.device} is {one.state.value}"
+        + (f": {why}" if (why := one.reason or _WITHOUT_REASON.get(one.state)) else "")
         for one in found.devices.values()
         if one.state is not DeviceState.LIVE and not ended and one.reason != ENDED
     ]
@@ -149,10 +154,10 @@ def _row(found: Notebook, place: Place, unit: str) -> _Row:
         value = ", ".join(f"{side} {price:g}" for side, price in sides if price is not None)
         quality = Quality.BAD if tick.mark is None else Quality.GOOD
         shade = Text(quality.value, _STYLES[quality])
-        return _Row(
-            place, [*place, value, "", shade, *_times(tick), shown], "has no price" if tick.mark is None else ""
-        )
-    why = next((f": {gap.detail}" for gap in found.gaps.values() if gap.key in place), "")
+        return _Row(place, [*place, value, "", shade, *_times(tick), ""], "has no price" if tick.mark is None else "")
+    # That it is not connected, and why, is told of the device.
+    gaps = (gap for gap in found.gaps.values() if gap.key in place and gap.reason is not GapReason.DISCONNECTED)
+    why = next((f": {gap.detail}" for gap in gaps), "")
     return _Row(place, [*place, "", unit, Text("missing", "red"), "", "", ""], f"did not come{why}")
 
 

@@ -20,7 +20,7 @@ from connectors.market.dropcopy.reports import read
 from connectors.market.fix.codec import Garbled, Message
 from connectors.market.fix.connector import together
 from connectors.market.fix.link import Link, Pending
-from connectors.market.fix.store import Store
+from connectors.market.fix.store import Store, StoreError
 from connectors.market.outbox import Outbox
 from connectors.outlet import Outlet
 from schemas import topics
@@ -28,6 +28,15 @@ from schemas.devices import DeviceState
 from schemas.gaps import Feed, Gap, GapReason
 
 log = structlog.get_logger(__name__)
+
+
+def _lifecycle(connector: str, config: DropCopyConfig, outbox: Outbox) -> Lifecycle:
+    names = [one.instrument for one in config.instruments]
+    return Lifecycle(
+        connector,
+        profile(config.name, "fix-4.4-drop-copy", config, names),
+        lambda record, identity: outbox.put(topics.devices, record.device, record, identity),
+    )
 
 
 class ReportHandler:
@@ -42,12 +51,7 @@ class ReportHandler:
         self._tracker = FeedTracker(Feed.FILLS)
         self._away = True
         self._open: list[Gap] = []
-        names = [one.instrument for one in config.instruments]
-        self.life = Lifecycle(
-            connector,
-            profile(config.name, "fix-4.4-drop-copy", config, names),
-            lambda record, identity: self.outbox.put(topics.devices, record.device, record, identity),
-        )
+        self.life = _lifecycle(connector, config, self.outbox)
         self.life.state(DeviceState.CONNECTING)
         self._gaps(self._tracker.disconnected(config.name, now=clock.now(), detail="the connector starts"))
 
@@ -164,7 +168,13 @@ class DropCopyConnector:
         asyncio.run(together([(one.name, partial(self._session, one, stop)) for one in self._config], stop))
 
     async def _session(self, config: DropCopyConfig, stop: threading.Event) -> None:
-        store = Store(config.store, f"{config.sender}>{config.target}")
+        try:
+            store = Store(config.store, f"{config.sender}>{config.target}")
+        except StoreError as error:
+            outbox = Outbox(self._outlet)
+            _lifecycle(self.name, config, outbox).state(DeviceState.DOWN, str(error))
+            outbox.drain()
+            raise
         handler = ReportHandler(self.name, config, Ledger(store.database, config.name, config.venue), self._outlet)
         link = Link(config, store, handler, reset=False)
         try:

@@ -16,7 +16,7 @@ from connectors.market.desk import Desk
 from connectors.market.fix.config import FixConfig
 from connectors.market.fix.feed import QuoteHandler
 from connectors.market.fix.link import Link
-from connectors.market.fix.store import Store
+from connectors.market.fix.store import Store, StoreError
 from connectors.outlet import Outlet
 from schemas.devices import DeviceState
 
@@ -42,7 +42,12 @@ class FixConnector:
         desk = Desk(
             self.name, profile(config.name, "fix-4.4", config, names), specs, self._outlet, scope=Scope.INSTRUMENT
         )
-        store = Store(config.store, f"{config.sender}>{config.target}")
+        try:
+            store = Store(config.store, f"{config.sender}>{config.target}")
+        except StoreError as error:
+            desk.disconnected(str(error))
+            desk.check()
+            raise
         try:
             await Link(config, store, QuoteHandler(config, desk), reset=config.reset).run(stop)
         finally:
@@ -62,9 +67,12 @@ async def _guarded(name: str, session: Callable[[], Awaitable[None]], stop: thre
     while not stop.is_set():
         try:
             await session()
-        except Exception:
+        except Exception as error:
             # The outermost edge of one session: whatever it is must not end the others, and must be seen.
-            log.exception("a market session failed unexpectedly and is begun anew", session=name)
+            if isinstance(error, StoreError):
+                log.error("a market session cannot begin and is tried again", session=name, reason=str(error))  # noqa: TRY400
+            else:
+                log.exception("a market session failed unexpectedly and is begun anew", session=name)
             left = backoff.next_delay()
             while left > 0 and not stop.is_set():
                 await asyncio.sleep(min(left, 0.2))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from connectors.fields import Identified, Name, Section, Tls, refuse_plaintext, seconds
+from connectors.fields import Identified, Name, Section, Tls, refuse_plaintext, seconds, spelled
 from connectors.market.common import Listed, distinct
 from connectors.market.contract.spec import Scope
 from connectors.market.values import TimeFormat
@@ -116,7 +116,7 @@ class SnapshotBy(Section):
     requests."""
 
     message: Annotated[str, Field(max_length=10_000)] | None = None
-    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    url: Annotated[str, Field(max_length=2000), spelled("https?://.*", "https://HOST/PATH, or http://")] | None = None
     answer: Mapped | None = None
     timeout: Annotated[int, seconds(least=0.2, most=120)] = 10_000_000
     every: Annotated[int, seconds(least=0.0, most=60)] = 200_000
@@ -147,7 +147,11 @@ class WebSocketConfig(Identified):
     """
 
     name: Name
-    url: Annotated[str, Field(max_length=2000, pattern=r"^wss?://[^/@]+(/.*)?$")]
+    url: Annotated[
+        str,
+        Field(max_length=2000),
+        spelled("wss?://[^/@]+(/.*)?", "wss://HOST/PATH or ws://HOST:PORT/PATH, without a user"),
+    ]
     tls: Tls = Tls()
     allow_plaintext: bool = False
     venue: Name

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, WebSocketException
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidMessage, WebSocketException
 
 from connectors import clock
 from connectors.connector import Backoff
@@ -88,6 +88,8 @@ class Feed:
                 max_queue=(64, 16),  # beyond that the socket is not read, and the venue notices
                 compression=config.compression,
             )
+        except InvalidMessage:
+            return f"cannot connect to {config.url}: what answers speaks no HTTP; is the port right, wss:// or ws://?"
         except (OSError, TimeoutError, TlsError, WebSocketException) as error:
             return f"cannot connect to {config.url}: {await explained(self._tls, error, _port(config.url))}"
         watching = asyncio.create_task(self._watch(connection, stop))

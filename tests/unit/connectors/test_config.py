@@ -197,3 +197,22 @@ def test_config_when_a_tls_file_is_absent_names_it_beside_the_settings(tmp_path:
 )
 def test_fields_when_an_address_is_this_machine_it_is_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_config_when_an_editor_has_left_a_mark_and_other_line_ends_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "connectors.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MQTT.replace("\n", "\r\n").encode())
+    assert load(path).mqtt is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[modbus]\nname = "m1"', "modbus: is a list of sections: write [[modbus]], in two brackets"),
+        ("[[market]]\nrate = 1", "market: is one section: write [market], in one bracket"),
+        (MQTT.replace('"127.0.0.1"', '"mqtt://127.0.0.1"'), "mqtt.host: is 'mqtt://127.0.0.1'; expected a host name"),
+        ('[[websocket]]\nurl = "http://x"', "websocket[0].url: is 'http://x'; expected wss://HOST/PATH"),
+    ],
+)
+def test_config_when_written_as_people_do_says_how_it_is_written(tmp_path: Path, text: str, said: str) -> None:
+    assert any(problem.startswith(said) for problem in problems(tmp_path, text))
