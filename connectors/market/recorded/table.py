@@ -28,11 +28,9 @@ def rows(path: Path, columns: Sequence[str], stop: threading.Event) -> Generator
     number = 0
     with tempfile.TemporaryFile() as said:
         command = [sys.executable, "-m", reading.__name__, str(path), *columns]
-        ours, theirs = os.pipe()
-        reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=said)
-        os.close(theirs)
+        reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
         try:
-            for batch in _batches(ours, stop):
+            for batch in _batches(reader.stdout.fileno() if reader.stdout else -1, stop):
                 for values in zip(*batch, strict=True):
                     number += 1
                     yield Row(number, values)
@@ -46,8 +44,7 @@ def rows(path: Path, columns: Sequence[str], stop: threading.Event) -> Generator
             raise Unreadable(f"cannot be read behind row {number}: nothing for {PATIENCE:g} s") from None
         finally:
             reader.kill()
-            reader.wait()
-            os.close(ours)
+            reader.communicate()
 
 
 def _batches(pipe: int, stop: threading.Event) -> Iterator[list[list[Any]]]:

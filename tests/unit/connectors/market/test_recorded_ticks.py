@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,11 @@ from connectors.config import load
 from connectors.market.contract.events import Bad
 from connectors.market.desk import DUPLICATES
 from connectors.market.recorded import connector
+from connectors.market.recorded.staging import Staging
 from connectors.market.recorded.ticks import Reader
 from schemas import topics
-from tests.unit.connectors.market.recordings import COLUMNS, HEAD, config, play, play_text, problems
+from tests.conftest import wait_until
+from tests.unit.connectors.market.recordings import COLUMNS, HEAD, Kept, config, play, play_text, problems
 
 T = "2026-11-20T10:00:0"
 AT = 1_795_168_800_000_000
@@ -214,6 +217,54 @@ def test_recorded_when_a_file_makes_no_sense_it_is_left_after_a_thousand_rows_an
         "the 1000 rows to 1001 are no ticks; the rest is left",
     )
     assert len(kept.of(topics.ticks)) == 1
+
+
+def test_recorded_when_it_pauses_an_instrument_is_silent_and_a_stop_is_not_waited_for(tmp_path):
+    (tmp_path / "ticks.csv").write_text(f"{HEAD}{T}0Z,1,2,,,1\n{T}4Z,1,2,,,2\n{T}9Z,1,2,,,3\n")
+    kept, stop = Kept(), threading.Event()
+    given = config(tmp_path, speed=10, silence_after=0.1)
+    thread = threading.Thread(target=connector.RecordedConnector([given], kept).run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: kept.gaps("silence")[:2] == [(True, None, None), (False, None, None)])
+        assert [tick.sequence for tick in kept.of(topics.ticks)][:1] == [1]
+    finally:
+        stop.set()
+        thread.join(5)
+    assert not thread.is_alive()
+    last = kept.of(topics.gaps)[-1]
+    assert (last.open, last.detail) == (True, "the recording was stopped")
+
+
+times = st.lists(st.integers(0, 10**12), min_size=1, max_size=30)
+
+
+@given(times, st.floats(0.01, 1000), st.none() | st.integers(0, 10**9))
+def test_staging_when_it_keeps_up_every_tick_is_due_as_recorded_but_for_long_pauses(recorded, speed, longest):
+    staging, now, newest = Staging(speed, longest), 5, None
+    for at in recorded:
+        due = staging.due(at, now)
+        pause = 0 if newest is None or at <= newest else round((at - newest) / speed)
+        assert due == now + (pause if longest is None else min(pause, longest))
+        newest, now = at if newest is None else max(newest, at), due
+
+
+def test_staging_when_it_was_stalled_catches_up_with_a_second_and_not_more():
+    staging = Staging(1.0, None)
+    assert staging.due(0, 0) == 0
+    assert staging.due(1_000, 60_000_000) == 59_000_000
+    assert staging.due(2_000, 60_000_000) == 59_001_000
+    assert Staging(None, None).due(10**12, 7) == 7
+
+
+@given(times, st.sampled_from([None, 0.5, 1.0, 100.0]))
+def test_staging_when_played_as_of_now_times_rise_and_the_late_stay_before_the_newest(recorded, speed):
+    staging, newest, shown = Staging(speed, None), -1, 0
+    for now, at in enumerate(recorded, 10**15):
+        played = staging.played("A", at, now)
+        assert played < shown if at < newest else played > shown
+        newest, shown = max(newest, at), max(shown, played)
+    assert staging.played("B", 0, 10**15) == 10**15, "each instrument by itself"
 
 
 prices = st.floats(-1e9, 1e9, allow_nan=False) | st.none()
