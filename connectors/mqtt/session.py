@@ -136,6 +136,7 @@ class Session:
     def fail(self, reason: str) -> None:
         """End the connection at the next round; the broker sends again what was not acknowledged."""
         self._failure = self._failure or reason
+        self._client.halted = True
 
     def wake(self) -> None:
         """Let the connector's thread look at what was settled, if it sleeps."""
@@ -221,9 +222,9 @@ class Session:
         self._wake_out.close()
 
     def _read(self) -> None:
-        for _ in range(READS_PER_ROUND):
-            before = self._received
-            self._client.loop_read()
+        until = self._received + READS_PER_ROUND
+        while (before := self._received) < until:
+            self._client.loop_read(until - before)
             if self._client._in_messages:  # would be kept for as long as the broker likes
                 self.fail(f"{self._where} sent a message with QoS 2, though it was asked for QoS 1 at most")
             if self._received == before or self._failure is not None:

@@ -31,7 +31,6 @@ def ours(protocol: int) -> Client:
         manual_ack=True,
         limit=LIMIT,
         refused=lambda _: None,
-        reads_ahead=True,
     )
 
 
@@ -52,7 +51,7 @@ def handed_over(client: paho.Client, pieces: list[bytes]) -> list[Seen]:
             far.sendall(piece)
             for _ in range(100):
                 before = len(seen)
-                if client.loop_read() != paho.MQTT_ERR_SUCCESS:
+                if client.loop_read(3) != paho.MQTT_ERR_SUCCESS:
                     return [*seen, "ended"]
                 if len(seen) == before and not getattr(client, "buffered", False):
                     break
