@@ -306,7 +306,8 @@ class Session:
             self.fail(f"the connection to {self._where} ended before it began: {reason}; {hint}")
             return
         if not self._live:
-            self.fail(f"{self._where} ended the connection before it answered; is it an MQTT broker, does it want TLS?")
+            hint = "before it said that we may come in; is it an MQTT broker, does it want TLS?"
+            self.fail(f"the connection to {self._where} ended: {reason}, {hint}")
             return
         hint = f"if this happens again and again, another client may be using the client_id {self._config.client_id!r}"
         self.fail(f"the connection to {self._where} ended: {reason}; {hint}")
