@@ -11,7 +11,7 @@ from confluent_kafka.admin import DescribeClusterResult
 from rich.console import Console
 from rich.text import Text
 
-from streams.commands.checks import broker, clocks, lag, layout, letters, rights
+from streams.commands.checks import broker, clocks, devices, lag, layout, letters, rights
 from streams.commands.checks.finding import Finding, Level, warn
 from streams.commands.errors import CommandError
 from streams.commands.ledger import Place
@@ -50,6 +50,7 @@ def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10
         ("the clocks", lambda: clocks.examine(cluster, admin, found, timeout)),
         ("open transactions", measure),
         ("the consumer groups", lambda: lag.examine(cluster, admin, now, timeout) if ends else []),
+        ("the devices", lambda: devices.examine(cluster, now, timeout) if ends else []),
         ("the dead letters", lambda: letters.examine(cluster, now, timeout) if ends else []),
     ]
     findings: list[Finding] = []

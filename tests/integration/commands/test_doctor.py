@@ -17,13 +17,16 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from msgspec import structs
 from rich.console import Console
 
 from schemas import topics
 from schemas.base import Coordinates
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device, DeviceState
 from streams import pipeline
 from streams.commands.checks import lag
+from streams.commands.describe import moment
 from streams.commands.doctor import Finding, Level, examine, render
 from streams.engine import layout
 from streams.engine.cluster import Cluster
@@ -167,7 +170,7 @@ def test_stuck_transactions_when_one_is_open_too_long_names_it_and_its_abort(lai
     assert f"abort --topic {name} --partition 1 --start-offset 0" in old[0].how
 
 
-def test_examine_when_dead_letters_came_counts_them_by_reason_and_shows_where(laid_out):
+def test_examine_when_dead_letters_came_and_devices_are_away_says_how_many_and_why(laid_out):
     now = time.time_ns() // 1000
     producer = laid_out.publisher()
     for number in range(5):
@@ -184,6 +187,21 @@ def test_examine_when_dead_letters_came_counts_them_by_reason_and_shows_where(la
             receive_time=now,
         )
         producer.produce(laid_out.named("dead-letters"), topics.dead_letters.encode(letter), b"positions")
+    live = Device(
+        device="gas-1",
+        connector="modbus",
+        protocol="modbus-tcp",
+        state=DeviceState.LIVE,
+        since=now,
+        started=now,
+        expires=now + 60_000_000,
+        event_time=now,
+        receive_time=now,
+    )
+    down = structs.replace(live, state=DeviceState.DOWN, reason="cannot connect to 192.0.2.7:502")
+    gone = structs.replace(live, device="wind-1", connector="opcua", expires=now - 1)
+    for device in (live, down, gone):
+        producer.produce(laid_out.named("devices"), topics.devices.encode(device), device.device.encode())
     assert producer.flush(10) == 0
 
     warnings = text_of(examine(laid_out, pipeline.layout(2)), Level.WARN)
@@ -192,6 +210,8 @@ def test_examine_when_dead_letters_came_counts_them_by_reason_and_shows_where(la
     assert (
         "1 of 5 dead letters in the last hour are of positions: no JSON | Look at the record at ticks[0]@4" in warnings
     )
+    assert f"gas-1 (modbus-tcp) is down since {moment(now)}: cannot connect to 192.0.2.7:502 | " in warnings
+    assert "no opcua connector runs any more for wind-1; the last was heard at " in warnings
 
 
 def test_render_when_findings_differ_shows_the_mending_and_the_counts():
