@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,13 +33,15 @@ from connectors.sparkplug.simulator import EdgeNode, double
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
 from streams.commands import connect
+from tests.authority import Authority
 from tests.conftest import wait_until
 from tests.integration.connectors.market.fixpeer import Peer
 
 VENUE = """
 [[websocket]]
 name = "venue"
-url = "ws://127.0.0.1:{port}/feed"
+url = "wss://127.0.0.1:{port}/feed"
+tls = {{ ca_file = "{authority}" }}
 venue = "ICE"
 subscribe = ['{{"op": "subscribe", "symbols": {{symbols}}}}']
 time_format = "us"
@@ -129,8 +132,8 @@ def captured(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, enough: C
 
 
 @contextmanager
-def exchange() -> Iterator[tuple[int, int]]:
-    """Ports of a venue that tells changes by WebSocket and books by HTTP. It counts on, whoever listens."""
+def exchange(tls: ssl.SSLContext) -> Iterator[tuple[int, int]]:
+    """Ports of a venue that tells changes by WebSocket within TLS and books by HTTP. It counts on, whoever listens."""
     best = {"NG": 100, "BRN": 100}
     ended = threading.Event()
 
@@ -161,7 +164,7 @@ def exchange() -> Iterator[tuple[int, int]]:
                     told = {"s": symbol, "seq": best[symbol], "b": [[best[symbol] / 4, 1]], "a": []}
                     connection.send(json.dumps(told | {"t": time.time_ns() // 1000}))
 
-    http, server = ThreadingHTTPServer(("127.0.0.1", 0), Books), serve(feed, "127.0.0.1", 0)
+    http, server = ThreadingHTTPServer(("127.0.0.1", 0), Books), serve(feed, "127.0.0.1", 0, ssl=tls)
     threads = [threading.Thread(target=one.serve_forever) for one in (http, server)]
     for thread in threads:
         thread.start()
@@ -174,12 +177,16 @@ def exchange() -> Iterator[tuple[int, int]]:
     http.server_close()
 
 
-def test_websocket_when_recorded_plays_back_the_same_prices_with_their_times(tmp_path, monkeypatch):
-    with exchange() as (port, http):
-        text = VENUE.format(port=port, http=http)
+def test_websocket_when_recorded_within_tls_plays_back_the_same_prices_with_their_times(tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("venue"))
+    with exchange(context) as (port, http):
+        text = VENUE.format(port=port, http=http, authority=authority.file)
         then = captured(
             tmp_path, text, monkeypatch, lambda found: all(found.count["ICE", n] > 9 for n in ("NG", "BRN"))
         )
+    assert f"Host: 127.0.0.1:{port}".encode() in read(tmp_path / "tape.jsonl")[1][1].data, "it is called by its name"
     now = played(tmp_path / "tape.jsonl", tmp_path / "c.toml")
     # Which changes came before the book that was asked for, and which behind it, a hair may decide.
     for name in ("NG", "BRN"):
