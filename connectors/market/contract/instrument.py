@@ -93,7 +93,8 @@ class InstrumentFeed:
 
         Raises Bad when it cannot be applied; the caller then says :meth:`lose`.
         """
-        self._arrived = self._elapsed(now)
+        if self.spec.stale_after is not None:
+            self._arrived = self._elapsed(now)
         if isinstance(event, Snapshot):
             return self._snapshot(event, now, numbered=numbered)
         out: list[Out] = []

@@ -207,7 +207,7 @@ class Link:
                         self._handler.garbled(one)
                     else:
                         self._act(self._session.received(one, now))
-                    if self._ended():
+                    if self._why is not None:
                         break
                 if not self._handler.outbox.empty:
                     await self._handler.outbox.room(self._ended)

@@ -148,15 +148,21 @@ def _entries(message: Message, delimiter: int) -> list[dict[int, bytes]]:
     if not said.isdigit():
         raise Bad("NoMDEntries (268) is missing")
     tags = [tag for tag, _ in fields]
-    begins, place = [], 0
-    for _ in range(tags.count(delimiter)):
-        begins.append(place := tags.index(delimiter, place))
-        place += 1
-    if len(begins) != int(said):
-        raise Bad(f"NoMDEntries (268) is {int(said)}, but there are {len(begins)} entries")
-    if begins and tags[begins[0] - 1] != 268:
+    found = tags.count(delimiter)
+    if found != int(said):
+        raise Bad(f"NoMDEntries (268) is {int(said)}, but there are {found} entries")
+    if not found:
+        return []
+    begin = tags.index(delimiter)
+    if tags[begin - 1] != 268:
         raise Bad("the entries do not begin behind NoMDEntries (268)")
-    return [dict(fields[begin:end]) for begin, end in zip(begins, [*begins[1:], len(fields)], strict=True)]
+    entries = []
+    for _ in range(found - 1):
+        end = tags.index(delimiter, begin + 1)
+        entries.append(dict(fields[begin:end]))
+        begin = end
+    entries.append(dict(fields[begin:]))
+    return entries
 
 
 def _change(side: Side, entry: dict[int, bytes]) -> Quoted:

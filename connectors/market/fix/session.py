@@ -125,6 +125,9 @@ class Session:
         if refused := self._header(message, sequence, now):
             return refused
         kind = message.kind
+        if sequence == self.next_in and kind not in _ADMIN and self.phase is not Phase.LOGON:  # nearly always
+            self._count(sequence)
+            return [Deliver(message, sequence)]
         if self.phase is Phase.LOGON and kind not in (b"A", b"5"):
             return self._goodbye("the first message must be a Logon", now)
         if kind == b"A":
@@ -147,9 +150,6 @@ class Session:
             return out + self._gap(sequence, now, repeated=message.flag(43))
         if kind == b"4":
             return self._fill(message, sequence, now)
-        if kind not in _ADMIN:
-            self._count(sequence)
-            return [Deliver(message, sequence)]
         out = self._passed(sequence)
         if kind == b"1":
             out.append(self._send("0", [(112, message.get(112) or b"")], now))
