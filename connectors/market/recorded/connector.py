@@ -177,10 +177,13 @@ class Player:
             return
         if before is not None and not late and not any(gap.open for gap in seen.gaps):
             told = told.after(before)
+        if late and told.crossed:  # says nothing of the present, and is no price of the past
+            self._refused(f"{path}:{row.number}", "came late, with a bid above the ask", row.raw)
+            return
         if not late:
             self._newest[name] = told
-        if self._crosses(told, row, event_time, receive_time):
-            return
+            if self._crosses(told, row, event_time, receive_time):
+                return
         self._counts[name] += 1
         tick = Tick(
             instrument=name,

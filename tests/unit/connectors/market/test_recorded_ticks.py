@@ -90,6 +90,15 @@ def test_recorded_when_the_book_is_crossed_there_is_a_gap_and_no_tick_until_it_i
     assert kept.of(topics.ticks)[1].last == 2.5
 
 
+def test_recorded_when_late_ticks_come_while_the_book_is_crossed_they_end_nothing(tmp_path):
+    rows = f"{T}0Z,1,2,,,1\n{T}4Z,3,2,,,4\n{T}1Z,1,2,,,2\n{T}2Z,9,2,,,3\n{T}5Z,2,3,,,5\n"
+    kept = play_text(tmp_path, HEAD + rows)
+    assert [tick.sequence for tick in kept.of(topics.ticks)] == [1, 2, 5]
+    opened, closed = [gap for gap in kept.of(topics.gaps) if gap.reason == "crossed"]
+    assert (opened.event_time, closed.event_time) == (AT + 4_000_000, AT + 5_000_000)
+    assert kept.reasons() == ["came late, with a bid above the ask"]
+
+
 def test_recorded_when_rows_are_no_ticks_each_is_a_dead_letter_with_its_line_and_the_others_are_played(tmp_path):
     bad = {
         b"nan,2,,,1": "bid: nan is no price",
