@@ -109,3 +109,26 @@ def test_client_when_many_are_acknowledged_writes_them_once_and_in_order() -> No
         with contextlib.suppress(BlockingIOError):
             raise AssertionError(f"something was written for nothing: {far.recv(100)!r}")
         client._sock = None
+
+
+def test_client_when_many_messages_come_at_once_hands_over_no_more_than_asked_and_none_once_halted() -> None:
+    client = ours(paho.MQTTv5)
+    seen: list[int] = []
+    client.on_message = lambda _client, _data, message: seen.append(message.mid)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        client._sock = near
+        far.sendall(b"".join(bytes([0x32, 6]) + b"\0\1t" + mid.to_bytes(2) + b"\0" for mid in range(1, 8)))
+
+        client.loop_read(3)
+        assert (seen, client.buffered) == ([1, 2, 3], True)
+
+        def halt(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+            seen.append(message.mid)
+            client.halted = True
+
+        client.on_message = halt
+        client.loop_read(3)
+        assert seen == [1, 2, 3, 4]
+        client._sock = None
