@@ -17,7 +17,7 @@ def in_words(error: Exception) -> str:
         case errno.ECONNREFUSED:
             return "connection refused; is it on, is the port right?"
         case errno.ECONNRESET | errno.EPIPE:
-            return "the other side broke the connection off; is the port right, does it want TLS?"
+            return "the other side broke the connection off; is the port right, is TLS used there as here?"
         case errno.ENETUNREACH | errno.EHOSTUNREACH:
             return "no way leads to this address; is it right, is it on, does a firewall refuse it?"
     if isinstance(error, TimeoutError):

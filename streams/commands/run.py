@@ -6,11 +6,13 @@ import enum
 import signal
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
 from processors.processor import Processor
 from streams import pipeline
+from streams.commands.quiet import quiet
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.stores import MemoryStores, Stores
@@ -19,11 +21,31 @@ from streams.engine.worker import Options, Worker
 from streams.settings import Settings, SettingsError
 from streams.vocabulary import Words
 
+_ROUND_SECONDS = 0.02
+
 
 def prepare(settings: Settings) -> list[str]:
     """Create the topics that are missing; return their names. Raises Fatal when one differs from the wiring."""
     specs = pipeline.layout(settings.partitions)
-    return layout.ensure(settings.cluster(), specs, replication=settings.replication)
+    return layout.ensure(quiet(settings.cluster()), specs, replication=settings.replication)
+
+
+def _prepared(settings: Settings, stop: threading.Event) -> bool:
+    """:func:`prepare`, or false if ``stop`` comes first: Kafka's client waits in C, where no signal is heard."""
+    outcome: Future[list[str]] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(prepare(settings))
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="topics", daemon=True).start()
+    while not stop.wait(_ROUND_SECONDS):
+        if outcome.done():
+            outcome.result()
+            return True
+    return False
 
 
 class Engine(enum.StrEnum):
@@ -49,7 +71,8 @@ def processors(
     if engine is Engine.FAUST:
         _on_faust(settings, cluster, chosen, slot, stop)
         return
-    prepare(settings)
+    if not _prepared(settings, stop):
+        return
     workers = [
         Worker(
             cluster,
@@ -77,7 +100,8 @@ def _on_faust(
         from streams.faust_driver.run import run_hosts
     except ModuleNotFoundError as error:
         raise SettingsError(f"the Faust engine needs {error.name}: install gridtape[faust]") from error
-    prepare(settings)
+    if not _prepared(settings, stop):
+        return
     hosts = [
         Host(cluster, one, Words(), partitions=settings.partitions, replication=settings.replication) for one in chosen
     ]
@@ -109,7 +133,8 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
     from connectors.runner import run_connectors
 
     layers = Layers(file or settings.connectors_file)  # before Kafka is asked for anything
-    prepare(settings)
+    if not _prepared(settings, stop):
+        return
     hung_up = threading.Event()
     before = signal.signal(signal.SIGHUP, lambda _number, _frame: hung_up.set())
 
@@ -130,5 +155,6 @@ def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> No
     from sinks.runner import run_sinks
     from streams.commands.sinks import build
 
-    prepare(settings)
+    if not _prepared(settings, stop):
+        return
     run_sinks(settings.cluster(), build(settings, names), stop)

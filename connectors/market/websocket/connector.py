@@ -74,20 +74,15 @@ class Feed:
     async def _once(self, stop: threading.Event) -> str:
         """Connect and read until it ends; why it did."""
         config = self._config
-        beat = config.heartbeat / 1e6
         try:
-            connection = await connect(
-                config.url,
-                ssl=None if self._tls is None else self._tls.context(),
-                additional_headers={name: os.environ[variable] for name, variable in config.headers_env.items()},
-                open_timeout=_CONNECT_SECONDS,
-                ping_interval=beat,
-                ping_timeout=beat,
-                close_timeout=1.0,
-                max_size=config.max_message,
-                max_queue=(64, 16),  # beyond that the socket is not read, and the venue notices
-                compression=config.compression,
-            )
+            opening = asyncio.create_task(self._open())
+            while not opening.done():
+                if stop.is_set():
+                    opening.cancel()
+                    return "the connector stops"
+                self._desk.check()
+                await asyncio.wait({opening}, timeout=_TICK_SECONDS)
+            connection = await opening
         except InvalidMessage:
             return f"cannot connect to {config.url}: what answers speaks no HTTP; is the port right, wss:// or ws://?"
         except (OSError, TimeoutError, TlsError, WebSocketException) as error:
@@ -107,6 +102,22 @@ class Feed:
                 task.cancel()
             await asyncio.gather(watching, *self._fetching, return_exceptions=True)
             await connection.close()
+
+    async def _open(self) -> ClientConnection:
+        config = self._config
+        beat = config.heartbeat / 1e6
+        return await connect(
+            config.url,
+            ssl=None if self._tls is None else self._tls.context(),
+            additional_headers={name: os.environ[variable] for name, variable in config.headers_env.items()},
+            open_timeout=_CONNECT_SECONDS,
+            ping_interval=beat,
+            ping_timeout=beat,
+            close_timeout=1.0,
+            max_size=config.max_message,
+            max_queue=(64, 16),  # beyond that the socket is not read, and the venue notices
+            compression=config.compression,
+        )
 
     async def _serve(self, connection: ClientConnection, stop: threading.Event) -> NoReturn:
         """Read for ever. Raises ConnectionClosed and Lost."""

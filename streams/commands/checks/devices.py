@@ -62,8 +62,8 @@ def judge(devices: list[Device], now: int) -> list[Finding]:
 
 
 def _troubled(one: Device) -> Finding:
-    why = f": {plain(one.reason)}" if one.reason else ""
-    return warn(f"{one.device} ({one.protocol}) is {one.state.value} since {moment(one.since)}{why}", _TRY)
+    why = plain(one.reason) or "nothing has come of it yet"
+    return warn(f"{one.device} ({one.protocol}) is {one.state.value} since {moment(one.since)}: {why}", _TRY)
 
 
 def _names(devices: list[Device]) -> str:
