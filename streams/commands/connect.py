@@ -154,7 +154,9 @@ def _row(found: Notebook, place: Place, unit: str) -> _Row:
         value = ", ".join(f"{side} {price:g}" for side, price in sides if price is not None)
         quality = Quality.BAD if tick.mark is None else Quality.GOOD
         shade = Text(quality.value, _STYLES[quality])
-        return _Row(place, [*place, value, "", shade, *_times(tick), ""], "has no price" if tick.mark is None else "")
+        return _Row(
+            place, [*place, value, "", shade, *_times(tick), shown], "has no price" if tick.mark is None else ""
+        )
     # That it is not connected, and why, is told of the device.
     gaps = (gap for gap in found.gaps.values() if gap.key in place and gap.reason is not GapReason.DISCONNECTED)
     why = next((f": {gap.detail}" for gap in gaps), "")
