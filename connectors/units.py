@@ -52,6 +52,29 @@ def conversion(source: str, target: str) -> Conversion:
 
 
 @cache
+def is_ucum(code: str) -> bool:
+    """Whether ``code`` can be UCUM; of nothing the contrary is known where the library is not installed."""
+    try:
+        from lark.exceptions import LarkError
+
+        parser = _parser()
+    except ImportError:
+        return True
+    try:
+        parser.parse(code)
+    except LarkError:
+        return False
+    return True
+
+
+@cache
+def _parser() -> Any:
+    from ucumvert import get_ucum_parser
+
+    return get_ucum_parser()
+
+
+@cache
 def _registry() -> Any:
     try:
         from ucumvert import PintUcumRegistry

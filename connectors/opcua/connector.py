@@ -82,7 +82,7 @@ def _explained(server: OpcUaServer, error: Exception) -> str:
     if isinstance(error, SessionEnded):
         return str(error)
     what = f"no session with {server.url}: "
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | ValueError):
         return what + in_words(error)
     what += f"{type(error).__name__} {error}".rstrip()
     for hint, advice in (
@@ -90,7 +90,7 @@ def _explained(server: OpcUaServer, error: Exception) -> str:
         ("BadIdentityTokenRejected", "; check login: the user, and where its password or key stands"),
         (
             "No matching endpoints",
-            "; the server offers no endpoint with security.policy and security.mode",
+            "; the server offers no endpoint with security.policy and security.mode: take others, or allow these there",
         ),
     ):
         if hint in what:

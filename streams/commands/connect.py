@@ -19,6 +19,7 @@ from connectors.capture.wire import Player, Recorder
 from connectors.config import Config, ConfigError, load
 from connectors.config import check as checked
 from connectors.market.recorded.connector import ENDED
+from connectors.units import is_ucum
 from schemas.base import Quality
 from schemas.devices import DeviceState
 from schemas.gaps import GapReason
@@ -50,7 +51,17 @@ def check(file: Path, seconds: float, stop: threading.Event, console: Console) -
     found = Notebook()
     wanted = {(device, point) for device, point, _ in configured(config)}
     failures = rehearse(config, found, lambda: bool(wanted) and found.complete(wanted), seconds, stop)
-    return show(config, found, console, failures)
+    return show(config, found, console, failures + _misspelt_units(config))
+
+
+def _misspelt_units(config: Config) -> list[str]:
+    """Only a check looks so closely: to know UCUM costs more than half a second."""
+    return [
+        f"{device}/{point} has the unit {unit!r}, which is no UCUM code (it would be MW, kW.h, Cel, %, 1); "
+        f"a word of your own stands in braces: {{{unit}}}"
+        for device, point, unit in configured(config)
+        if unit and not is_ucum(unit)
+    ]
 
 
 def capture(file: Path, out: Path, seconds: float, stop: threading.Event, console: Console) -> bool:

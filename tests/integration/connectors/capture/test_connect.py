@@ -129,12 +129,14 @@ def test_check_when_all_is_well_shows_each_point_with_its_bytes(tmp_path, plant,
 
 
 def test_check_when_a_point_is_refused_or_a_device_is_off_says_so_and_fails(tmp_path, plant, page):
-    more = '{ point = "wrong", kind = "holding", address = 900, type = "int16", unit = "1" },'
+    more = '{ point = "wrong", kind = "holding", address = 900, type = "int16", unit = "Mw" },'
     text = MODBUS.format(port=plant, more=more) + MODBUS.format(port=1, more="").replace("gas-1", "off-1") + UNWRITABLE
     (tmp_path / "no-folder").touch()
     assert not connect.check(settings(tmp_path, text), 2, threading.Event(), page)
     said = on_page(page)
     assert "gas-1/wrong is bad: the device refused holding 900: illegal address (exception code 2)" in said
+    assert "gas-1/wrong has the unit 'Mw', which is no UCUM code" in said
+    assert said.count("UCUM") == 1
     assert said.count(" missing ") == 3
     assert "off-1/output did not come\n" in said
     assert "off-1 is down: cannot connect to 127.0.0.1:1: connection refused; is it on, is the port right?" in said
