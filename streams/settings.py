@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,7 +41,7 @@ class Settings(BaseSettings):
     kafka_config: Path | None = Field(
         None, description="client properties file (security.protocol, ssl.*, sasl.*), one name=value a line"
     )
-    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = Field(
+    topic_prefix: str = Field(
         "", description="put before every topic, group and transactional id, so that tenants can share a cluster"
     )
     partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
@@ -82,6 +83,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{address!r} is no address; expected host:port")
         return ",".join(addresses)
 
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if not re.fullmatch("[A-Za-z0-9-]*", value):
+            raise ValueError("expected letters, digits and hyphens; a hyphen is put behind it")
+        return value
+
     @field_validator("parquet_topics", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
@@ -97,7 +105,8 @@ class Settings(BaseSettings):
             return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             lines = [
-                f"  GRIDTAPE_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']} (is {e['input']!r})"
+                f"  GRIDTAPE_{'_'.join(map(str, e['loc'])).upper()}: "
+                f"{e['msg'].removeprefix('Value error, ')} (is {e['input']!r})"
                 for e in error.errors()
             ]
             raise SettingsError("these settings cannot be used:\n" + "\n".join(lines)) from error

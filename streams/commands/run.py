@@ -126,12 +126,17 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
     """Run the connectors that the TOML file describes until ``stop``; SIGHUP has the file read again.
 
     With ``[changes]`` in it, records on ``device-settings`` change devices, too. Raises ConfigError with all errors at
-    once when the file cannot be used at the start.
+    once when the file cannot be used at the start, SettingsError when none is named.
     """
     from connectors.changes.layers import Layers
     from connectors.changes.source import Source
     from connectors.runner import run_connectors
 
+    if file is None and not settings.connectors_file.exists():
+        raise SettingsError(
+            f"there is no file {settings.connectors_file}; name yours with --config FILE or GRIDTAPE_CONNECTORS_FILE "
+            "(an example.toml lies beside each connector)"
+        )
     layers = Layers(file or settings.connectors_file)  # before Kafka is asked for anything
     if not _prepared(settings, stop):
         return

@@ -116,3 +116,8 @@ def test_operations_page_when_compared_with_the_code_names_every_setting_and_its
     }
     said = {name: ",".join(value) if isinstance(value, list) else str(value).lower() for name, value in plain.items()}
     assert {name: rows[name.upper()].partition(":")[0].replace("empty", "") for name in said} == said
+
+
+def test_settings_when_a_prefix_cannot_be_in_topic_names_says_what_can():
+    with pytest.raises(SettingsError, match=r"GRIDTAPE_TOPIC_PREFIX: expected letters, digits and hyphens.*'desk_1\.'"):
+        Settings.load(topic_prefix="desk_1.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
 
 from processors.positions import Positions
-from streams.commands.run import stores_of
+from streams.commands.run import connectors, stores_of
 from streams.engine.stores import MemoryStores
 from streams.settings import Settings, SettingsError
 
@@ -33,3 +34,9 @@ def test_settings_when_the_state_is_to_be_somewhere_else_name_the_choices(monkey
     monkeypatch.setenv("GRIDTAPE_STATE", "cloud")
     with pytest.raises(SettingsError, match=r"GRIDTAPE_STATE: .*'memory' or 'disk'"):
         Settings.load()
+
+
+def test_connectors_when_nobody_named_a_file_say_how_to(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"no file connectors\.toml; name yours with --config"):
+        connectors(Settings.load(kafka="a:1"), None, threading.Event())
