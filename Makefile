@@ -45,7 +45,7 @@ bench: $(STAMP)  ## measure throughput, latency, restore and memory of the engin
 bench-engine: $(STAMP)  ## the same beside Kafka Streams, Quix Streams and Faust (15 minutes); writes docs/benchmarks.md
 	@$(BIN)/python -m tests.performance.bench_engine --out docs/benchmarks $(ARGS)
 
-bench-connectors: $(STAMP)  ## measure what each connector takes in; ARGS="--smoke mqtt" or ARGS="--soak 600" for memory
+bench-connectors: $(STAMP)  ## measure what each connector takes in; ARGS="--smoke mqtt", "--soak 600" for memory, "--away 1800"
 	@$(BIN)/python -m tests.performance.bench_connectors $(ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/

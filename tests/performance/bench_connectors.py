@@ -24,7 +24,7 @@ from streams import pipeline
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
-from tests.performance.connectors import soak
+from tests.performance.connectors import away, soak
 from tests.performance.connectors.figures import Figure
 
 ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua", "websocket", "fix")
@@ -48,26 +48,32 @@ def main() -> int:
     parser.add_argument("entries", nargs="*", default=ENTRIES, help=f"which of {', '.join(ENTRIES)}; default all")
     parser.add_argument("--smoke", action="store_true", help="a few seconds each: shows that it runs, measures nothing")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="instead: run for so long and watch the memory")
+    parser.add_argument("--away", type=float, metavar="SECONDS", help="instead: keep Kafka away for so long")
     parser.add_argument("--kafka", help="host:port of an own Kafka instead of a fresh local one")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     if unknown := set(given.entries) - set(ENTRIES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ENTRIES)}")
+    if given.kafka and given.away is not None:
+        parser.error("--away stops Kafka, so it takes a local one of its own: leave out --kafka")
     if given.kafka:
-        return measure(given.kafka, given)
+        return tell(measure(given.kafka, given), given)
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder)) as broker:
-        return measure(broker.address, given)
+        if given.away is not None:
+            return tell({"away": away.measure(broker, fresh(broker.address), given.away)}, given)
+        return tell(measure(broker.address, given), given)
 
 
-def measure(bootstrap: str, given: argparse.Namespace) -> int:
-    """All that was asked for against one Kafka; the exit status."""
-    found: dict[str, list[Figure]] = {}
+def measure(bootstrap: str, given: argparse.Namespace) -> dict[str, list[Figure]]:
+    """All that was asked for against one Kafka."""
     if given.soak is not None:
-        found["soak"] = soak.measure(fresh(bootstrap), given.soak)
-    else:
-        for name in given.entries:
-            entry = importlib.import_module(f"tests.performance.connectors.{name}")
-            found[name] = entry.measure(fresh(bootstrap), smoke=given.smoke)
+        return {"soak": soak.measure(fresh(bootstrap), given.soak)}
+    entries = {name: importlib.import_module(f"tests.performance.connectors.{name}") for name in given.entries}
+    return {name: entry.measure(fresh(bootstrap), smoke=given.smoke) for name, entry in entries.items()}
+
+
+def tell(found: dict[str, list[Figure]], given: argparse.Namespace) -> int:
+    """Print the figures; the exit status."""
     table = Table("connector", "what", "measured", "aim", "bare library", "of bare")
     for name, figures in found.items():
         for each in figures:
