@@ -74,9 +74,14 @@ class Lifecycle:
         return self._state
 
     def state(self, state: DeviceState, why: str = "") -> None:
-        """The link is in ``state``; a change is written, and logged with its reason; another reason alone is not."""
+        """The link is in ``state``; a change is written, and logged with its reason.
+
+        Another reason alone is told with the next heartbeat, one where there was none at once.
+        """
         if state is self._state:
-            self._reason = why[:2000]  # told with the next heartbeat
+            before, self._reason = self._reason, why[:2000]
+            if why and not before:
+                self._write()
             return
         (log.info if state in (DeviceState.LIVE, DeviceState.CONNECTING) else log.warning)(
             f"{self._connector} device is {state.value}",

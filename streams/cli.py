@@ -9,14 +9,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-if TYPE_CHECKING:
-    import streams.settings
+from streams import cli_field as field
+from streams.cli_options import Kafka, settings_from
 
 app = typer.Typer(
     name="gridtape",
@@ -29,13 +29,11 @@ app = typer.Typer(
 )
 run_app = typer.Typer(no_args_is_help=True, help="Run one kind of process in the foreground; SIGTERM ends it cleanly.")
 app.add_typer(run_app, name="run")
-connect_app = typer.Typer(no_args_is_help=True, help="Try connectors out on the real devices, without Kafka.")
-app.add_typer(connect_app, name="connect")
-modbus_app = typer.Typer(no_args_is_help=True, help="Write to Modbus devices; connectors never do.")
-app.add_typer(modbus_app, name="modbus")
+app.add_typer(field.connect_app, name="connect")
+app.add_typer(field.modbus_app, name="modbus")
+app.add_typer(field.plant_app, name="plant")
 
 ALL_OF_THEM = "all that are wired"
-Kafka = Annotated[str | None, typer.Option("--kafka", help="host:port of Kafka; instead of GRIDTAPE_KAFKA.")]
 
 
 @app.command()
@@ -57,7 +55,7 @@ def demo(
     if not sys.stdout.isatty():
         plain = True
         duration = duration or 60
-    raise typer.Exit(run(_settings(kafka=kafka), duration=duration, plain=plain, fresh=fresh, console=Console()))
+    raise typer.Exit(run(settings_from(kafka=kafka), duration=duration, plain=plain, fresh=fresh, console=Console()))
 
 
 @run_app.command("processors")
@@ -73,7 +71,7 @@ def run_processors(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     with running(settings, "processors") as stop:
         run.processors(settings, names or [], slot, stop, run.Engine(engine))
 
@@ -89,7 +87,7 @@ def run_connectors(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     with running(settings, "connectors") as stop:
         run.connectors(settings, file, stop)
 
@@ -103,76 +101,9 @@ def run_sinks(
     from streams.commands import run
     from streams.commands.process import running
 
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     with running(settings, "sinks") as stop:
         run.sinks(settings, names or [], stop)
-
-
-Connectors = Annotated[Path, typer.Argument(help="TOML file with the connectors.")]
-Seconds = Annotated[float, typer.Option("--for", min=0.5, help="Seconds to wait or record at most.")]
-
-
-@connect_app.command("check")
-def connect_check(file: Connectors, seconds: Seconds = 10.0) -> None:
-    """Connect, read every point once, and show it with what is wrong. Exit status 1 if anything is."""
-    from streams.commands import connect
-    from streams.commands.process import interruptible, only_words
-
-    only_words()
-    with interruptible() as stop:
-        raise typer.Exit(not connect.check(file, seconds, stop, connect.wide()))
-
-
-@connect_app.command("capture")
-def connect_capture(
-    file: Connectors,
-    out: Annotated[Path, typer.Option("--out", help="File to write; it is overwritten.")],
-    seconds: Seconds = 10.0,
-) -> None:
-    """Record every byte between the connectors and their devices, with times."""
-    from streams.commands import connect
-    from streams.commands.process import interruptible, only_words
-
-    only_words()
-    with interruptible() as stop:
-        raise typer.Exit(not connect.capture(file, out, seconds, stop, connect.wide()))
-
-
-@connect_app.command("replay")
-def connect_replay(
-    file: Annotated[Path, typer.Argument(help="What `gridtape connect capture` wrote.")],
-    paced: Annotated[bool, typer.Option("--paced", help="With the recorded pauses instead of at once.")] = False,
-) -> None:
-    """Play a recording to the connectors in place of the devices. Exit status 1 if anything differs or is wrong."""
-    from streams.commands import connect
-    from streams.commands.process import interruptible, only_words
-
-    only_words()
-    with interruptible() as stop:
-        raise typer.Exit(not connect.replay(file, stop, connect.wide(), paced=paced))
-
-
-@modbus_app.command("write", context_settings={"ignore_unknown_options": True})  # a value may begin with a minus
-def modbus_write(
-    file: Connectors,
-    device: Annotated[str, typer.Argument(help="Its name in the file.")],
-    point: Annotated[str, typer.Argument(help="A point that the file says is writable.")],
-    value: Annotated[str, typer.Argument(help="In the point's unit; 1 or 0 for a switch.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the record on the topic writes.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what it would change.")] = False,
-    kafka: Kafka = None,
-) -> None:
-    """Set one point of a device, and look whether it holds. Without --yes it says what that means.
-
-    Every attempt is recorded in Kafka before anything is sent. Exit status 1 unless the device holds the value.
-    """
-    from streams.commands import write as command
-    from streams.commands.connect import wide
-    from streams.commands.process import only_words
-
-    only_words()
-    record = command.in_kafka(_settings(kafka=kafka)) if yes else None
-    raise typer.Exit(not command.write(file, device, point, value, reason, record, wide()))
 
 
 @app.command()
@@ -183,7 +114,7 @@ def kafka(
     """Run Apache Kafka alone on this machine, in the foreground, and print its address."""
     from streams.commands.local import kafka as serve
 
-    serve(_settings(data_dir=data_dir), port, Console())
+    serve(settings_from(data_dir=data_dir), port, Console())
 
 
 @app.command()
@@ -207,7 +138,7 @@ def watch(kafka: Kafka = None) -> None:
     from streams.commands.watch import watch as show
 
     with interruptible() as stop:
-        show(_settings(kafka=kafka).cluster(), stop, Console())
+        show(settings_from(kafka=kafka).cluster(), stop, Console())
 
 
 @app.command()
@@ -218,7 +149,7 @@ def why(
     """Prove a decision: the rule or limit version and the exact input records, read back from Kafka."""
     from streams.commands.why import explain, render
 
-    render(explain(_settings(kafka=kafka).cluster(), decision), Console())
+    render(explain(settings_from(kafka=kafka).cluster(), decision), Console())
 
 
 @app.command()
@@ -254,7 +185,7 @@ def replay(
     from streams.commands.process import configure_logging
 
     configure_logging(logging.CRITICAL)  # what a processor complained of, it complains of again
-    cluster, span = _settings(kafka=kafka).cluster(), command.span_of(begin, end)
+    cluster, span = settings_from(kafka=kafka).cluster(), command.span_of(begin, end)
     if supposed is not None:
         if partition is not None:
             raise typer.BadParameter("--with follows the flow through all partitions", param_hint="--partition")
@@ -296,7 +227,7 @@ def reset(
     from streams.commands import reset as command
 
     start = command.start_of(beginning=beginning, end=end, time=time_, left=left)
-    work = command.reset_of(_settings(kafka=kafka), application)
+    work = command.reset_of(settings_from(kafka=kafka), application)
     plan = work.plan(start)
     if yes:
         work.carry_out(plan)
@@ -309,7 +240,7 @@ def doctor(kafka: Kafka = None) -> None:
     from streams import pipeline
     from streams.commands.doctor import examine, render
 
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     findings = examine(settings.cluster(), pipeline.layout(settings.partitions))
     render(findings, Console())
     raise typer.Exit(any(finding.level == "fail" for finding in findings))
@@ -349,7 +280,7 @@ def publish(
     from streams import control
     from streams.commands.run import prepare
 
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     records = control.read_file(file, time.time_ns() // 1000)
     prepare(settings)
     control.publish(settings.cluster(), records, settings.partitions)
@@ -370,16 +301,10 @@ def kill_switch(
 
     if state not in ("on", "off"):
         raise typer.BadParameter("must be on or off")
-    settings = _settings(kafka=kafka)
+    settings = settings_from(kafka=kafka)
     switch = control.kill_switch(scope, state == "on", reason, actor, time.time_ns() // 1000)
     control.publish(settings.cluster(), [switch], settings.partitions)
     typer.echo(f"kill switch {scope}: {state}")
-
-
-def _settings(**given: Any) -> streams.settings.Settings:
-    from streams.settings import Settings
-
-    return Settings.load(**given)
 
 
 def _mendable() -> tuple[type[Exception], ...]:

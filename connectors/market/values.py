@@ -23,6 +23,12 @@ class TimeFormat(enum.StrEnum):
     ISO = "iso"
 
 
+_NAMED = {
+    TimeFormat.SECONDS: "seconds",
+    TimeFormat.MILLIS: "milliseconds",
+    TimeFormat.MICROS: "microseconds",
+    TimeFormat.NANOS: "nanoseconds",
+}
 _SCALE = {TimeFormat.SECONDS: 10**6, TimeFormat.MILLIS: 10**3, TimeFormat.MICROS: 1}
 
 
@@ -45,7 +51,8 @@ def _float(found: Any, what: str) -> float:
             return float(found)
     except (ValueError, OverflowError):
         pass
-    raise Bad(f"the {what} {found!r:.60} is no number")
+    hint = "; expected a decimal point and no separators, such as 1234.5" if kind is str and "," in found else ""
+    raise Bad(f"the {what} {found!r:.60} is no number{hint}")
 
 
 def sequence_of(found: Any) -> int:
@@ -60,14 +67,24 @@ def sequence_of(found: Any) -> int:
 
 def micros_of(found: Any, form: TimeFormat) -> int:
     """A time in the venue's format as microseconds."""
+    if form is TimeFormat.ISO:
+        when = moment_of(found)
+        if when.tzinfo is None:
+            raise Bad(f"the time {found!r:.60} has no zone")
+        return time_of(round(when.timestamp() * 1e6))
     try:
-        if form is TimeFormat.ISO:
-            when = datetime.fromisoformat(str(found))
-            if when.tzinfo is None:
-                raise Bad(f"the time {found!r:.60} has no zone")
-            return time_of(round(when.timestamp() * 1e6))
         if form is TimeFormat.NANOS:
             return time_of(found // 1000 if type(found) is int else Decimal(str(found)) / 1000)
         return time_of((found if type(found) is int else Decimal(str(found))) * _SCALE[form])
+    except Bad:
+        raise
     except (ValueError, ArithmeticError) as error:
-        raise Bad(f"the time {found!r:.60} is none: {error}") from error
+        raise Bad(f"the time {found!r:.60} is none; expected {_NAMED[form]} since 1970, a number") from error
+
+
+def moment_of(found: Any) -> datetime:
+    """A time that is written as ISO 8601, with a zone or without."""
+    try:
+        return datetime.fromisoformat(str(found).strip())
+    except ValueError as error:
+        raise Bad(f"the time {found!r:.60} is none; expected ISO 8601, such as 2026-11-20T10:00:00.25Z") from error

@@ -1,7 +1,9 @@
 """A gas plant, ``gas-1``, behind a real Modbus TCP server, for the demo and for trying things out. Not a real plant.
 
 Its values are a pure function of the seed, of the seconds since its start, and of the set point: its output stays
-below what holding register 0 says. Register map (unit 1), as in ``example.toml``: input registers 0 output_mw float32;
+below what holding register 0 says. ``simulator.toml`` are settings that read it.
+
+Register map (unit 1): input registers 0 output_mw float32;
 2 available_mw float32, low word first; 4 fuel_flow uint16 in 0.01 kg/s; 5 exhaust_temp int16 in 0.1 Cel; holding
 registers 0 setpoint_mw float32; coil 0 running.
 """
@@ -13,6 +15,7 @@ import math
 import random
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pymodbus.constants import ExcCodes
@@ -63,12 +66,16 @@ def simulate(
     seed: int,
     dip_every: float | None = None,
     dip_for: float = 20.0,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve the plant on ``host``:``port`` until ``stop`` is set. Raises OSError when the address cannot be used."""
-    asyncio.run(_serve(host, port, stop, Plant(seed, dip_every, dip_for)))
+    """Serve the plant on ``host``:``port`` until ``stop`` is set; ``ready`` is called when it listens.
+
+    Raises OSError when the address cannot be used.
+    """
+    asyncio.run(_serve(host, port, stop, Plant(seed, dip_every, dip_for), ready))
 
 
-async def _serve(host: str, port: int, stop: threading.Event, plant: Plant) -> None:
+async def _serve(host: str, port: int, stop: threading.Event, plant: Plant, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
     held = _words(CAPACITY)
@@ -103,6 +110,7 @@ async def _serve(host: str, port: int, stop: threading.Event, plant: Plant) -> N
     if not await server.listen():
         raise OSError(f"cannot listen on {host}:{port}; is another program using the port?")
     try:
+        ready()
         while not stop.is_set():  # noqa: ASYNC110 - a threading.Event cannot be awaited
             await asyncio.sleep(0.1)
     finally:

@@ -55,7 +55,7 @@ class MqttConnector:
             self._config,
             self._subscriptions,
             self._take,
-            lambda _session: self._link.live(),
+            self._live,
             expiry=self._config.session_expiry,
         )
 
@@ -76,6 +76,14 @@ class MqttConnector:
         """What Kafka takes within a moment need not come again after a restart."""
         self._outlet.flush(1.0)
         session.round(0.0, reading=False)
+
+    def _live(self, _session: Session) -> None:
+        """The broker has taken us; from now on it is the devices that are waited for."""
+        self._link.live()
+        why = f"nothing has come from it yet since {self._link.where} is connected; is it on, does it send?"
+        for life in self._link.lives.values():
+            if life.current in (State.CONNECTING, State.DOWN):  # what had waited for us may have come already
+                life.state(State.CONNECTING, why)
 
     def _take(self, session: Session, message: paho.MQTTMessage) -> None:
         receive_time = self._link.now()

@@ -44,6 +44,7 @@ class Link:
     """One broker for one connector, and the states of the devices behind it.
 
     ``outbox``: what waits for Kafka; beyond the receive maximum the socket is not read. ``lives``: by device.
+    ``where``: the broker's host and port.
     """
 
     def __init__(self, name: str, config: Broker, reader: Reader, outlet: Outlet, profiles: Iterable[Profile]) -> None:
@@ -57,7 +58,7 @@ class Link:
         self._connected = False
         self._last_time = 0
         self._last_tick = 0.0
-        self._where = f"{config.host}:{config.port}"
+        self.where = f"{config.host}:{config.port}"
 
     def run(self, stop: threading.Event) -> None:
         """Read until ``stop``; reconnects by itself."""
@@ -77,7 +78,7 @@ class Link:
 
     def live(self) -> None:
         """The broker has taken connection and subscriptions."""
-        log.info("connected to the broker", connector=self._name, broker=self._where, client_id=self._config.client_id)
+        log.info("connected to the broker", connector=self._name, broker=self.where, client_id=self._config.client_id)
         self._connected = True
         self._show(State.LIVE)
 
@@ -110,7 +111,7 @@ class Link:
             session.close()
 
     def _lost(self, why: str) -> None:
-        log.warning("no connection to the broker; trying again", broker=self._where, reason=why)
+        log.warning("no connection to the broker; trying again", broker=self.where, reason=why)
         self._connected = False
         metrics.ERRORS.labels(self._name, "").inc()
         self._show(State.DOWN)

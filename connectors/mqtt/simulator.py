@@ -1,4 +1,7 @@
-"""A battery and a pipeline that publish over MQTT, for the demo and the tests. What they send follows from the seed."""
+"""A battery and a pipeline that publish over MQTT, for the demo, for trying things out and for the tests. None is real.
+
+What they send follows from the seed; ``simulator.toml`` are settings that read it.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Its values are a pure function of the seed and of the seconds since its start, new every 0.5 s. Nodes, all Double, in
 the namespace ``urn:gridtape:simulator:wind``: ``s=Wind.Output`` MW, ``s=Wind.Forecast`` MW, ``s=Wind.Speed`` m/s,
-``s=Wind.NacelleTemp`` Cel.
+``s=Wind.NacelleTemp`` Cel. ``simulator.toml`` are settings that read it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import math
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -62,17 +63,18 @@ def simulate(
     first_dip: float | None = None,
     dip_every: float = 60.0,
     dip_for: float = 20.0,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve the farm on ``url`` (opc.tcp://host:port/path) until ``stop`` is set.
+    """Serve the farm on ``url`` (opc.tcp://host:port/path) until ``stop`` is set; ``ready`` is called when it listens.
 
     ``first_dip`` None: it never dips. Raises OSError when the address cannot be used.
     """
     # The library warns on every start that there is no encryption: this server is meant for the local machine.
     logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
-    asyncio.run(_serve(url, stop, Farm(seed, first_dip, dip_every, dip_for)))
+    asyncio.run(_serve(url, stop, Farm(seed, first_dip, dip_every, dip_for), ready))
 
 
-async def _serve(url: str, stop: threading.Event, farm: Farm) -> None:
+async def _serve(url: str, stop: threading.Event, farm: Farm, ready: Callable[[], None]) -> None:
     server = Server()
     await server.init()
     server.set_endpoint(url)
@@ -85,6 +87,7 @@ async def _serve(url: str, stop: threading.Event, farm: Farm) -> None:
         for name in NODES
     ]
     async with server:
+        ready()
         loop = asyncio.get_running_loop()
         start = due = loop.time()
         while not stop.is_set():

@@ -30,7 +30,7 @@ from streams.commands.errors import CommandError
 
 _STYLES = {Quality.GOOD: "green", Quality.UNCERTAIN: "yellow", Quality.BAD: "red"}
 _WITHOUT_REASON = {
-    DeviceState.CONNECTING: "nothing has come of it yet; is it on, does it send? --for SECONDS waits longer",
+    DeviceState.CONNECTING: "nothing has come of it yet; is it on, does it send?",
 }
 _RAW_SHOWN = 16
 _LEAST_WIDTH = 130
@@ -135,6 +135,7 @@ def show(config: Config, found: Notebook, console: Console, failures: list[str],
     wrong += [
         f"{one.device} is {one.state.value}"
         + (f": {why}" if (why := one.reason or _WITHOUT_REASON.get(one.state)) else "")
+        + (" --for SECONDS waits longer" if one.state is DeviceState.CONNECTING else "")
         for one in found.devices.values()
         if one.state is not DeviceState.LIVE and not ended and one.reason != ENDED
     ]

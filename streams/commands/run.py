@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
+import math
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
+
+import structlog
 
 from processors.processor import Processor
 from streams import pipeline
@@ -21,7 +25,9 @@ from streams.engine.worker import Options, Worker
 from streams.settings import Settings, SettingsError
 from streams.vocabulary import Words
 
+log = structlog.get_logger(__name__)
 _ROUND_SECONDS = 0.02
+_SILENT_SECONDS = 2.0  # for which a person waits without a word
 
 
 def prepare(settings: Settings) -> list[str]:
@@ -41,10 +47,14 @@ def _prepared(settings: Settings, stop: threading.Event) -> bool:
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="topics", daemon=True).start()
+    silent_until = time.monotonic() + _SILENT_SECONDS
     while not stop.wait(_ROUND_SECONDS):
         if outcome.done():
             outcome.result()
             return True
+        if time.monotonic() > silent_until:
+            silent_until = math.inf
+            log.info("waiting for Kafka to say which topics it has", kafka=settings.kafka, at_most="30 s")
     return False
 
 

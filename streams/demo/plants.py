@@ -25,7 +25,7 @@ def serve(mqtt_address: str, modbus_port: int, opcua_port: int, stop: threading.
         "battery-1": lambda: mqtt.simulate(host, int(port), stop, seed=SEED),
         "gas-1": lambda: modbus.simulate("127.0.0.1", modbus_port, stop, seed=SEED, dip_every=20, dip_for=6),
         "wind-1": lambda: opcua.simulate(
-            f"opc.tcp://127.0.0.1:{opcua_port}/", stop, seed=SEED, first_dip=7, dip_every=20, dip_for=8
+            f"opc.tcp://127.0.0.1:{opcua_port}/gridtape", stop, seed=SEED, first_dip=7, dip_every=20, dip_for=8
         ),
     }
     failures: list[Exception] = []

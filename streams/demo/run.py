@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import string
 import threading
 import time
 from importlib import resources
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from connectors import simulated
 from streams import control
 from streams.commands.follow import Follower
 from streams.commands.process import configure_logging, interruptible
@@ -78,16 +78,14 @@ def _start_devices(settings: Settings, children: Children) -> dict[str, int]:
 def _start_pipeline(settings: Settings, children: Children, folder: Path, broker: str, ports: dict[str, int]) -> None:
     """The three kinds of gridtape process, in the order in which records flow."""
     host, _, port = (settings.mqtt or "").rpartition(":")
-    template = string.Template((resources.files("streams.demo") / "connectors.toml").read_text())
     config = folder / "connectors.toml"
-    config.write_text(
-        template.substitute(
-            mqtt_host=host,
-            mqtt_port=port,
-            mqtt_protocol="3.1.1" if broker == "amqtt" else "5",
-            **ports,
-        )
-    )
+    sections = [
+        simulated.settings("mqtt", host=host, port=port, version="3.1.1" if broker == "amqtt" else "5"),
+        simulated.settings("modbus", port=ports["modbus_port"]),
+        simulated.settings("opcua", port=ports["opcua_port"]),
+        (resources.files("streams.demo") / "market.toml").read_text(),
+    ]
+    config.write_text("\n".join(sections))
     children.environment |= {
         "GRIDTAPE_KAFKA": settings.kafka or "",
         "GRIDTAPE_REDIS": settings.redis or "",

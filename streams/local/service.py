@@ -288,8 +288,8 @@ class Service(ABC):
         return f"{what}.\n{todo}Log: {self.log_path}, which ends with:\n{tail}"
 
 
-def exchange(port: int, request: bytes, size: int, timeout: float = 1.0) -> bytes:
-    """Send ``request`` to a local port and read up to ``size`` bytes of the answer. Raises OSError."""
-    with socket.create_connection((HOST, port), timeout=timeout) as connection:
+def exchange(port: int, request: bytes, size: int, timeout: float = 1.0, *, host: str = HOST) -> bytes:
+    """Send ``request`` to a port, here by default, and read up to ``size`` bytes of the answer. Raises OSError."""
+    with socket.create_connection((host, port), timeout=timeout) as connection:
         connection.sendall(request)
         return connection.recv(size)

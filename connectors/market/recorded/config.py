@@ -13,6 +13,7 @@ from connectors.fields import Identified, Name, Number, Seconds, Section
 from connectors.market.values import TimeFormat
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+Delimiter = Literal[",", ";", "\t", "|"]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -81,7 +82,7 @@ class RecordedConfig(Identified):
     instrument: Name | None = None
     instruments: Annotated[dict[str, Name], Field(max_length=10_000)] = Field(default_factory=dict)
     columns: Columns
-    delimiter: Literal[",", ";", "\t", "|"] = ","
+    delimiter: Delimiter = ","
     time_format: TimeFormat = TimeFormat.ISO
     zone: Annotated[str, AfterValidator(_zone)] | None = None
     time: Literal["recorded", "now"] = "recorded"

@@ -22,7 +22,7 @@ from connectors.market.recorded import table, text
 from connectors.market.recorded.config import RecordedConfig
 from connectors.market.recorded.rows import Row, Unreadable
 from connectors.market.recorded.staging import Staging
-from connectors.market.recorded.ticks import Reader, Told
+from connectors.market.recorded.ticks import MOST_OTHERS, Reader, Told
 from connectors.outlet import Full, Outlet
 from schemas import topics
 from schemas.devices import DeviceState
@@ -98,11 +98,23 @@ class Player:
             self._refused(f"{', '.join(self._config.files)}", "there is no file", b"")
         for path in paths:
             self._file(path)
+        if self._reader.unmet and self._reader.others and not self._stop.is_set():
+            self._refused(", ".join(self._config.files), self._unmet(), b"")
         why = "the recording was stopped" if self._stop.is_set() else ENDED
         for name in self._counts:
             self._gaps(self._tracker.disconnected(name, now=self._now(), detail=why))
         self._life.state(DeviceState.DOWN, why)
         log.info(why, recording=self._config.name, ticks=sum(self._counts.values()), session=self._session)
+
+    def _unmet(self) -> str:
+        """Which of the settings' names no row has, and what the rows have instead."""
+        wanted = ", ".join(repr(name) for name in self._config.instruments if name in self._reader.unmet)
+        there = [f"{name!r:.60}" for name in self._reader.others]
+        more = ", …" if len(there) == MOST_OTHERS else ""
+        return (
+            f"instruments names {wanted:.500}, which no row has; in the column {self._config.columns.instrument!r} "
+            f"stand besides {', '.join(there)}{more}"
+        )
 
     # --- rows -----------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
+from connectors.market.recorded.config import Delimiter
 from connectors.market.recorded.rows import Row, Unreadable, places
 
 MOST_LINE = 1 << 16
@@ -53,6 +55,8 @@ def _rows(file: _Lines, columns: Sequence[str], delimiter: str) -> Iterator[Row]
         if chosen is None:
             if problem:
                 raise Unreadable(f"line 1 should name the columns: {problem}")
+            if len(fields) == 1:
+                _ask_about_delimiter(fields[0], delimiter)
             fields = [name.strip() for name in fields]
             chosen, width = places(columns, fields), len(fields)
         elif problem:
@@ -65,6 +69,16 @@ def _rows(file: _Lines, columns: Sequence[str], delimiter: str) -> Iterator[Row]
             yield Row(number, [fields[place] for place in chosen], line)
     if chosen is None:
         raise Unreadable("is empty; the first line should name the columns")
+
+
+def _ask_about_delimiter(header: str, delimiter: str) -> None:
+    """Raises Unreadable where a header is one column only because other columns end otherwise."""
+    for other in get_args(Delimiter):
+        if other != delimiter and other in header:
+            raise Unreadable(
+                f"line 1 has no {json.dumps(delimiter)} but {json.dumps(other)}: {header[:80]!r}; "
+                f"is it delimiter = {json.dumps(other)}?"
+            )
 
 
 def _lines(file: _Lines) -> Iterator[tuple[bytes, str]]:

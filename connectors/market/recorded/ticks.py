@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from connectors.market.contract.events import Bad, time_of
 from connectors.market.recorded.config import RecordedConfig
 from connectors.market.recorded.rows import Moment
-from connectors.market.values import TimeFormat, micros_of, price_of, sequence_of, size_of
+from connectors.market.values import TimeFormat, micros_of, moment_of, price_of, sequence_of, size_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
+MOST_OTHERS = 10
 
 
 class Told(NamedTuple):
@@ -45,7 +46,11 @@ class Told(NamedTuple):
 
 
 class Reader:
-    """Reads rows whose values stand in the order of ``config.columns.named``."""
+    """Reads rows whose values stand in the order of ``config.columns.named``.
+
+    ``unmet``: names of the settings that no row has had yet. ``others``: names that are not in the settings, in the
+    order in which they came, the first ten.
+    """
 
     def __init__(self, config: RecordedConfig) -> None:
         meanings = list(config.columns.named)
@@ -55,6 +60,8 @@ class Reader:
         self._form = config.time_format
         self._zone = None if config.zone is None else zoneinfo.ZoneInfo(config.zone)
         self._lot = config.lot
+        self.unmet = set(config.instruments)
+        self.others: dict[str, None] = {}
 
     def read(self, values: Sequence[Any]) -> Told | None:
         """What the row says; None for an instrument that is not to be played. Raises Bad."""
@@ -63,9 +70,13 @@ class Reader:
             symbol = self._get(values, "instrument")
             if type(symbol) is not str and type(symbol) is not int:
                 raise Bad("names no instrument")
-            instrument = self._instruments.get(str(symbol).strip())
+            name = str(symbol).strip()
+            instrument = self._instruments.get(name)
             if instrument is None:
+                if len(self.others) < MOST_OTHERS:
+                    self.others[name] = None
                 return None
+            self.unmet.discard(name)
         bid, ask, last = (self._price(values, side) for side in ("bid", "ask", "last"))
         if bid is None and ask is None and last is None:
             raise Bad("holds no price")
@@ -103,10 +114,7 @@ class Reader:
             return micros if said.zoned else self._on_the_wall((_EPOCH + micros * _MICRO).replace(tzinfo=None))
         if self._form is not TimeFormat.ISO:
             return micros_of(said, self._form)
-        try:
-            when = datetime.fromisoformat(str(said).strip())
-        except ValueError as error:
-            raise Bad(f"the time {said!r:.60} is none: {error}") from error
+        when = moment_of(said)
         return self._on_the_wall(when) if when.tzinfo is None else _micros(when)
 
     def _on_the_wall(self, when: datetime) -> int:

@@ -28,7 +28,7 @@ def silent() -> Iterator[socket.socket]:
         yield server
 
 
-def test_run_when_kafka_does_not_answer_ends_at_the_first_signal_without_the_clients_complaints(
+def test_run_when_kafka_does_not_answer_says_so_and_ends_at_the_first_signal_without_the_clients_complaints(
     tmp_path: Path, silent: socket.socket
 ) -> None:
     (tmp_path / "c.toml").write_text(MARKET)
@@ -39,13 +39,19 @@ def test_run_when_kafka_does_not_answer_ends_at_the_first_signal_without_the_cli
         stderr=subprocess.PIPE,
         text=True,
     )
+    watchdog = threading.Timer(30, process.kill)
+    watchdog.start()
     try:
         asking, _ = silent.accept()
+        assert process.stderr is not None
         with asking:
+            waits = next(line for line in process.stderr if "waiting for Kafka" in line)
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=10)
     finally:
+        watchdog.cancel()
         process.kill()
+    assert f"127.0.0.1:{silent.getsockname()[1]}" in waits
     assert process.returncode == 0
     assert '"event": "ended"' in said
     assert "rdkafka" not in said

@@ -40,11 +40,13 @@ def book(monkeypatch: pytest.MonkeyPatch) -> Book:
 
 def test_lifecycle_when_the_state_changes_writes_it_once_with_reason_and_profile(book: Book) -> None:
     book.life.state(DeviceState.CONNECTING)
+    book.life.state(DeviceState.CONNECTING, "nothing has come")
     book.now += 5
     book.life.state(DeviceState.DOWN, "no answer")
     book.life.state(DeviceState.DOWN, "still none")
     assert [(d.state, d.reason, d.since) for d in book.written] == [
         ("connecting", "", T0),
+        ("connecting", "nothing has come", T0),
         ("down", "no answer", T0 + 5),
     ]
     down = book.written[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from rich.console import Console
 
-from connectors.opcua.simulator import simulate
-from streams.commands import connect
+from streams.commands import connect, plant
 from streams.commands.errors import CommandError
+from streams.local.service import free_port
+from streams.settings import Settings
 from tests.conftest import wait_until
 
-OPCUA = """
-[[opcua]]
-name = "wind-1"
-url = "{url}"
+OTHER = """
 publishing_interval = 0.1
 nodes = [
-  {{ point = "output", namespace = "urn:gridtape:simulator:wind", identifier = "s=Wind.Output", unit = "MW" }},
-  {{ point = "other", namespace = "urn:gridtape:simulator:wind", identifier = "s=Wind.Other", unit = "MW" }},
-]
-[market]
-rate = 20
+  { point = "other", namespace = "urn:gridtape:simulator:wind", identifier = "s=Wind.Other", unit = "MW" },
 """
 MQTT = """
 [mqtt]
@@ -49,38 +42,34 @@ def page() -> Console:
     return Console(record=True, width=200)
 
 
-def is_listening(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
-
-
 def settings(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "c.toml"
     file.write_text(text)
     return file
 
 
-def test_check_when_opcua_and_prices_are_read_shows_bytes_prices_and_the_unknown_node(tmp_path, page):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    url = f"opc.tcp://127.0.0.1:{port}/wind"
-    stop = threading.Event()
-    farm = threading.Thread(target=simulate, args=(url, stop), kwargs={"seed": 7})
+def test_check_when_the_wind_plant_and_prices_are_read_shows_bytes_prices_and_the_unknown_node(tmp_path, page):
+    stop, written = threading.Event(), tmp_path / "plants" / "wind.toml"
+    given = (Settings.load(data_dir=tmp_path), free_port(), stop, Console(quiet=True))
+    farm = threading.Thread(target=plant.wind, args=given)
     farm.start()
     try:
-        wait_until(lambda: is_listening(port), 60)
-        assert not connect.check(settings(tmp_path, OPCUA.format(url=url)), 30, threading.Event(), page)
+        wait_until(lambda: written.exists() and written.read_text().endswith("]\n"), 60)
+        text = written.read_text().replace("nodes = [\n", OTHER) + "[market]\nrate = 20\n"
+        assert not connect.check(settings(tmp_path, text), 30, threading.Event(), page)
         with pytest.raises(CommandError, match=r"nothing in it can .*: opcua: its .*; market: there is no wire"):
             connect.capture(tmp_path / "c.toml", tmp_path / "tape", 1, threading.Event(), page)
     finally:
         stop.set()
         farm.join(10)
     lines = page.export_text().splitlines()
-    output, other = [line for line in lines if line.startswith(" wind-1")]
+    other, output, *more = [line for line in lines if line.startswith(" wind-1")]
     prices = [line for line in lines if line.startswith(" REPLAY")]
     assert "good" in output
     assert " 0b " in output, "a Double's variant begins with its type, 11"
     assert " bad " in other
+    assert len(more) == 3
+    assert all("good" in line for line in more)
     assert "wind-1/other is bad: BadNodeIdUnknown" in " ".join(lines)
     assert prices
     assert all("bid" in line and "good" in line for line in prices)
@@ -114,7 +103,7 @@ def test_check_when_a_session_is_kept_for_the_connector_leaves_its_messages_ther
     device.publish("in-use/battery-1/soc", "41", qos=1, retain=True).wait_for_publish(10)
     end(device)
     try:
-        connect.check(settings(tmp_path, MQTT.format(port=port)), 10, threading.Event(), page)
+        connect.check(settings(tmp_path, MQTT.format(port=port)), 4, threading.Event(), page)
         assert " 41 " in page.export_text(), "a retained value is shown"
         taken: list[bytes] = []
         again = connector(taken)

@@ -102,12 +102,18 @@ def test_mqtt_when_numbers_are_missing_opens_a_gap_and_closes_it_when_they_come(
     assert (opened.open, closed.open, closed.gap_id) == (True, False, opened.gap_id)
 
 
-def test_mqtt_when_a_device_is_silent_a_gap_says_so_until_it_speaks(mosquitto, device, settings, running, tape):
-    config = settings(mosquitto, devices=[{"name": "b1", "silence": 0.2}])
+def test_mqtt_when_a_device_is_silent_a_gap_says_so_until_it_speaks_and_one_that_never_spoke_has_that_reason(
+    mosquitto, device, settings, running, tape
+):
+    config = settings(mosquitto, devices=[{"name": "b1", "silence": 0.2}, {"name": "b2", "silence": 3600}])
     with running(lambda publisher: MqttConnector(config, publisher)):
         tape.until(lambda: tape.gaps("silence"), "the gap opens")
         device.sample(50.0, 1)
         tape.until(lambda: [g.open for g in tape.gaps("silence")][:2] == [True, False], "the gap closes")
+        tape.until(lambda: any(one.device == "b2" and one.reason for one in tape.devices), "why b2 is not live")
+    (why, *_) = [(one.state.value, one.reason) for one in tape.devices if one.device == "b2" and one.reason]
+    said = f"nothing has come from it yet since 127.0.0.1:{mosquitto[1]} is connected; is it on, does it send?"
+    assert why == ("connecting", said)
 
 
 def test_mqtt_when_the_broker_is_never_there_the_gap_says_so_and_it_keeps_trying(free_port, settings, running, tape):

@@ -72,6 +72,8 @@ def test_text_when_the_file_shrinks_while_it_is_read_says_so(tmp_path):
         (b"", "is empty"),
         (b"time,price\n", "0 columns are called 'last'; its columns are 'time', 'price'"),
         (b"time,last,last\n", "2 columns are called 'last'"),
+        (b"time;last\n", r"""line 1 has no "," but ";": 'time;last'; is it delimiter = ";"\?"""),
+        (b"time\tlast\n", r"""is it delimiter = "\\t"\?"""),
         (b"\xff\xfet\x00\n", "line 1 should name the columns"),
         (b"x" * 70_000, "line 1 should name the columns: longer than 65536 bytes"),
     ],

@@ -106,6 +106,7 @@ def test_recorded_when_rows_are_no_ticks_each_is_a_dead_letter_with_its_line_and
         b"1,-Infinity,,,1": "ask: -inf is no price",
         b"1e12,,,,1": "bid: 1000000000000.0 is no price",
         b"x,2,,,1": "bid: the price 'x' is no number",
+        b'"1,5",2,,,1': "bid: the price '1,5' is no number; expected a decimal point and no separators, such as 1234.5",
         b"1_0,2,,,1": "bid: the price '1_0' is no number",
         "\uff11,2,,,1".encode(): "bid: the price '\uff11' is no number",
         b",,,,1": "holds no price",
@@ -133,7 +134,7 @@ def test_recorded_when_rows_are_no_ticks_each_is_a_dead_letter_with_its_line_and
     ("said", "reason"),
     [
         ("", "has no time"),
-        ("yesterday", "the time 'yesterday' is none"),
+        ("yesterday", "the time 'yesterday' is none; expected ISO 8601, such as 2026-11-20T10:00:00.25Z"),
         ("2026-11-20T10:00:00", "names no zone"),
         ("1999-11-20T10:00:00Z", "is no time of the years 2000 to 2099"),
         ("2099-01-01T00:00:00Z", "ahead of this machine's clock"),
@@ -192,6 +193,22 @@ def test_recorded_when_there_are_several_instruments_each_is_named_and_counted_a
         ("GAS", 4, 2),
     ]
     assert kept.reasons() == ["names no instrument"]
+
+
+def test_recorded_when_times_should_be_numbers_and_are_none_says_which(tmp_path):
+    kept = play_text(tmp_path, f"time,last\n{T}0Z,1\n", columns={"last": "last"}, time_format="ms")
+    assert kept.reasons() == [f"the time '{T}0Z' is none; expected milliseconds since 1970, a number"]
+
+
+def test_recorded_when_no_row_has_an_instrument_says_which_the_rows_have(tmp_path):
+    rows = "".join(f"{T}{n % 10}Z,X{n},1\n" for n in range(30))
+    columns = {"instrument": "sym", "last": "last"}
+    given = {"columns": columns, "instrument": None, "instruments": {"NG": "GAS", "X3": "OIL"}}
+    kept = play_text(tmp_path, f"time,sym,last\n{rows}", **given)
+    ((source, reason, _raw),) = kept.letters
+    assert source == f"recorded:{tmp_path / '*.csv'}"
+    there = "'X0', 'X1', 'X2', 'X4', 'X5', 'X6', 'X7', 'X8', 'X9', 'X10', …"
+    assert reason == f"instruments names 'NG', which no row has; in the column 'sym' stand besides {there}"
 
 
 def test_recorded_when_played_as_of_now_times_rise_and_a_late_tick_stays_late(tmp_path):
