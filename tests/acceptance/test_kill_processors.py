@@ -240,6 +240,7 @@ def test_processors_when_killed_five_times_leave_fills_positions_and_pnl_in_agre
         time.sleep(rng.random())  # a seeded moment somewhere between two commits
         pipeline.kill("processors")
         pipeline.start("processors")
+    wait_until_filled(cluster)
     feeder.stop.set()
     feeder.join(20)
     wait_until_quiet(cluster)
@@ -247,6 +248,14 @@ def test_processors_when_killed_five_times_leave_fills_positions_and_pnl_in_agre
 
     verify_books(cluster)
     verify_decisions(cluster)
+
+
+def wait_until_filled(cluster: Cluster) -> None:
+    """Until an order of the pipeline was filled: while it comes up again and again, orders may expire on their way."""
+    deadline = time.monotonic() + 60
+    while not any(fill.venue == "REPLAY" for _, fill in committed(cluster, topics.fills)):
+        assert time.monotonic() < deadline, "no order of the pipeline was filled within 60 s of calm"
+        time.sleep(0.5)
 
 
 def wait_until_quiet(cluster: Cluster) -> None:
