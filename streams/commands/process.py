@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -51,11 +52,15 @@ def only_words() -> None:
 def interruptible() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set. A second signal ends the process at once."""
     stop = threading.Event()
+    asked = False
 
     def end(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal asked
+        if asked:
             os._exit(128 + number)
-        stop.set()
+        asked = True
+        # Not here: whom the signal interrupts may be within stop.wait() and hold the lock that set() would wait for.
+        _thread.start_new_thread(stop.set, ())
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

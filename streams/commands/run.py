@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 
 import structlog
 
@@ -150,13 +151,18 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
     layers = Layers(file or settings.connectors_file)  # before Kafka is asked for anything
     if not _prepared(settings, stop):
         return
-    hung_up = threading.Event()
-    before = signal.signal(signal.SIGHUP, lambda _number, _frame: hung_up.set())
+    hung_up = False  # no Event: whom the signal interrupts may hold its lock
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        nonlocal hung_up
+        hung_up = True
 
     def asked_again() -> bool:
-        if asked := hung_up.is_set():
-            hung_up.clear()
+        nonlocal hung_up
+        asked, hung_up = hung_up, False
         return asked
+
+    before = signal.signal(signal.SIGHUP, hang_up)
 
     try:
         with closing(Source(layers, settings.cluster(), asked_again)) as source:
