@@ -11,7 +11,7 @@ import structlog
 
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed
-from schemas.devices import DeviceState
+from schemas.devices import REMOVED, DeviceState
 
 log = structlog.get_logger(__name__)
 _ROUND_SECONDS = 0.05
@@ -59,7 +59,7 @@ class Fleet(Generic[D]):
         wanted = {device.name: device for device in self._wanted}
         gone = [name for name in self._running if name not in wanted]
         changed = [name for name, (device, _, _) in self._running.items() if wanted.get(name, device) != device]
-        await self._end(gone, "it is no longer configured")
+        await self._end(gone, REMOVED)
         await self._end(changed, "its configuration has changed")
         for name, device in wanted.items():
             if name not in self._running:

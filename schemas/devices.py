@@ -20,6 +20,10 @@ class DeviceState(enum.StrEnum):
     DOWN = "down"
 
 
+REMOVED = "it is no longer configured"
+"""The reason in the last word of a device that was taken out of the settings of a connector that runs on."""
+
+
 class Storage(enum.StrEnum):
     """Where a device's records wait for Kafka; ``paused``: there is room nowhere, and the source is not read."""
 

@@ -10,6 +10,7 @@ from schemas import topics
 from schemas.alerts import Alert
 from schemas.control import KillSwitch
 from schemas.dead_letters import DeadLetter
+from schemas.devices import Device
 from schemas.exposures import Exposure
 from schemas.fills import Fill
 from schemas.gaps import Feed, Gap
@@ -17,6 +18,7 @@ from schemas.instruments import Instrument
 from schemas.orders import Order
 from schemas.positions import Position
 from schemas.rejections import Rejection
+from schemas.rules import Rule
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
 from schemas.topics import Topic
@@ -24,6 +26,9 @@ from schemas.topics import Topic
 KEPT = 100
 """Alerts and trades that are remembered."""
 RATE_SECONDS = 5.0
+
+_CLOSED_IN_WORDS = (Feed.FILLS, Feed.EVENTS)
+"""Feeds whose next record says nothing of what is missing: only the gap's own closing does."""
 
 Trade = Order | Fill | Rejection
 
@@ -35,7 +40,9 @@ class Board:
         self.ticks: dict[str, Tick] = {}
         self.telemetry: dict[tuple[str, str], Telemetry] = {}
         self.gaps: dict[tuple[Feed, str, str], Gap] = {}
-        """Newest open gap per feed, key and point."""
+        """Newest open gap per feed, key and point. Of ticks and telemetry newer data ends it, not its closing."""
+        self.devices: dict[str, Device] = {}
+        self.rules: dict[str, Rule] = {}
         self.positions: dict[tuple[str, str], Position] = {}
         self.exposures: dict[tuple[str, str], Exposure] = {}
         self.instruments: dict[str, Instrument] = {}
@@ -52,6 +59,8 @@ class Board:
             topics.ticks: self._tick,
             topics.telemetry: self._sample,
             topics.gaps: self._gap,
+            topics.devices: lambda r: _newer(self.devices, r.device, r),
+            topics.rules: lambda r: _newer(self.rules, r.rule_id, r),
             topics.positions: lambda r: _newer(self.positions, (r.book, r.instrument), r),
             topics.exposures: lambda r: _newer(self.exposures, (r.book, r.currency), r),
             topics.instruments: lambda r: _newer(self.instruments, r.instrument, r),
@@ -111,6 +120,8 @@ class Board:
         known = self.gaps.get(key)
         if gap.open and (known is None or gap.receive_time >= known.receive_time):
             self.gaps[key] = gap
+        elif gap.feed in _CLOSED_IN_WORDS and known is not None and known.gap_id == gap.gap_id:
+            del self.gaps[key]
 
 
 def _newer(held: dict[Any, Any], key: object, record: Any) -> None:

@@ -13,14 +13,14 @@ from processors.wording import number, unit_name
 from schemas.base import Quality
 from schemas.exposures import Exposure, LimitState, LimitUse
 from schemas.positions import MarkStatus, Position
+from schemas.telemetry import Telemetry
 from streams.commands.board import Board
 from streams.commands.describe import plain
+from streams.commands.fleet import STALE, Fleet, unpriced
 
 T = TypeVar("T")
 Use = tuple[Exposure, LimitUse]
 
-STALE = 10_000_000
-"""A price or a sample older than this (microseconds) is shown as old."""
 _STATE = {
     LimitState.WITHIN: "green",
     LimitState.SOFT: "yellow",
@@ -54,8 +54,8 @@ def market(board: Board, now: int, rows: int) -> Table:
     return table
 
 
-def positions(board: Board, rows: int) -> Table:
-    """What the books hold; an unknown mark is a word, never an old number."""
+def positions(board: Board, fleet: Fleet, rows: int) -> Table:
+    """What the books hold; an unknown mark, or one whose feed is away, is a word, never an old number."""
     headings = ("book", "left"), ("instrument", "left")
     numbers = "quantity", "average", "mark", "value", "unrealised", "realised"
     table = _table(*headings, *((name, "right") for name in numbers))
@@ -65,10 +65,11 @@ def positions(board: Board, rows: int) -> Table:
         unit = unit_name(position.unit)
         cells.append(Text(f"{number(position.quantity)} {unit}".rstrip()))
         cells.append(Text(price(position.average_price)))
-        if position.mark_status is MarkStatus.LIVE and position.mark is not None:
+        away = unpriced(position, fleet)
+        if position.mark_status is MarkStatus.LIVE and position.mark is not None and not away:
             cells += [Text(price(position.mark)), Text(_whole(position.market_value)), _pnl(position.unrealised_pnl)]
         else:
-            word = "unknown" if position.mark_status is MarkStatus.UNKNOWN else "no mark"
+            word = "no feed" if away else "unknown" if position.mark_status is MarkStatus.UNKNOWN else "no mark"
             cells += [Text(word, "magenta") for _ in range(3)]
         cells.append(_pnl(float(position.realised_pnl), position.currency))
         table.add_row(*cells)
@@ -127,13 +128,17 @@ def field(board: Board, now: int, rows: int) -> Table:
         sample = board.telemetry[device, point]
         gap = board.unknown_sample(device, point)
         sign, style = _QUALITY[sample.quality]
-        old = "magenta" if gap else "grey50" if now - sample.receive_time > STALE else ""
+        old = "magenta" if gap or _over(sample, now) else "grey50" if now - sample.receive_time > STALE else ""
         value = "none" if sample.value is None else f"{number(sample.value, 5)} {unit_name(sample.unit)}".rstrip()
-        age = gap.reason.value if gap else _age(now - sample.receive_time)
+        age = gap.reason.value if gap else "expired" if _over(sample, now) else _age(now - sample.receive_time)
         cells = Text(f"{plain(device)}/{plain(point)}", old), Text(plain(value), old), Text(sign, style), Text(age, old)
         table.add_row(*cells)
     _more(table, len(newest), rows)
     return table
+
+
+def _over(sample: Telemetry, now: int) -> bool:
+    return sample.valid_until is not None and sample.valid_until < now
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------

@@ -21,28 +21,35 @@ from schemas.positions import MarkStatus
 from schemas.rejections import Rejection
 from streams.commands.board import Board, Trade
 from streams.commands.describe import plain
+from streams.commands.device_panel import devices, needed, plain_tally, tally
+from streams.commands.fleet import Fleet, survey
 from streams.commands.panels import field, limits, market, positions, price, share, urgency, uses_of
 
 _SEVERITY = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+_FIELD_FROM = 8
+"""Lines below the positions from which there is room for trades and samples both."""
 _CLOSINGS = (AlertKind.BREACH_CLOSED, AlertKind.RULE_CLEARED)
 
 
 def draw(board: Board, now: int, size: tuple[int, int]) -> RenderableType:
     """The screen at ``now`` (microseconds) for ``size`` = columns, lines. Never larger than that."""
     width, height = size
-    uses = uses_of(board)
+    uses, fleet = uses_of(board), survey(board, now)
     # Panels get the lines that they need, up to a share of the screen; the decisions get the rest.
-    above = 3 + _clamp(max(len(board.ticks), len(uses)), 3, height // 6)
-    held = 3 + _clamp(len(board.positions), 2, height // 6)
-    rest = height - 1 - above - held
-    trades = rest - 3 - _clamp(len(board.telemetry), 2, rest // 2 - 3)
+    wanting = needed(fleet, now, width - 4)
+    troubled = 2 + min(wanting, max(4, height // 5)) if wanting else 0
+    above = 3 + _clamp(max(len(board.ticks), len(uses)), 3, (height - troubled) // 6)
+    held = 3 + _clamp(len(board.positions), 2, (height - troubled) // 6)
+    rest = height - 1 - troubled - above - held
+    trades = rest - 3 - _clamp(len(board.telemetry), 2, rest // 2 - 3) if rest >= _FIELD_FROM else rest
     left = min(56, width * 9 // 20)
     narrow = min(width // 2, max(46, min(56, width * 2 // 5)))
     screen = Layout()
     screen.split_column(
-        Layout(_header(board, now, width), size=1),
+        Layout(_header(board, fleet, now, width), size=1),
+        *([Layout(devices(fleet, now, troubled - 2, width - 4), size=troubled)] if troubled else []),
         Layout(name="top", size=above),
-        Layout(_panel("positions", positions(board, held - 3)), size=held),
+        Layout(_panel("positions", positions(board, fleet, held - 3)), size=held),
         Layout(name="bottom", size=rest),
     )
     screen["top"].split_row(
@@ -56,12 +63,12 @@ def draw(board: Board, now: int, size: tuple[int, int]) -> RenderableType:
     )
     screen["side"].split_column(
         Layout(_panel("orders, fills, rejections", _trades(board, trades - 2, narrow - 4)), size=trades),
-        Layout(_panel("field", field(board, now, rest - trades - 3))),
+        *([Layout(_panel("field", field(board, now, rest - trades - 3)))] if trades < rest else []),
     )
     return screen
 
 
-def plain_line(board: Board) -> str:
+def plain_line(board: Board, fleet: Fleet) -> str:
     """The same in one line, for a log."""
     counts = board.counts
     parts = [f"ticks {counts['ticks']:,}", f"telemetry {counts['telemetry']:,}"]
@@ -72,6 +79,8 @@ def plain_line(board: Board) -> str:
     worst = max((use for _, use in uses_of(board)), key=urgency, default=None)
     if worst is not None:
         parts.append(f"{plain(worst.limit_id)} {share(worst)} {worst.state.value}")
+    if fleet.total:
+        parts.append(plain_tally(fleet))
     names = ("alerts", "orders", "fills", "rejections", "gaps")
     parts += [f"{name} {counts[name]:,}" for name in names]
     if counts["dead-letters"]:
@@ -83,16 +92,18 @@ def _panel(title: str, body: RenderableType) -> Panel:
     return Panel(body, title=title, title_align="left", border_style="grey42", box=box.ROUNDED, padding=(0, 1))
 
 
-def _header(board: Board, now: int, width: int) -> Text:
+def _header(board: Board, fleet: Fleet, now: int, width: int) -> Text:
     text = Text.assemble(("gridtape", "bold cyan"), ("  " + _clock(now) + "Z", "bold"), no_wrap=True)
+    for switch in board.engaged():
+        text.append(f"  KILL SWITCH {plain(switch.scope)}: {plain(switch.reason)} ", "bold white on red")
+    if fleet.total:
+        text.append("  ").append_text(tally(fleet))
     text.append(f"  {board.ticks_per_second(now):,.0f} ticks/s", "green")
     words = {"telemetry": "samples", "rejections": "refused"}
     names = ("telemetry", "gaps", "alerts", "orders", "fills", "rejections")
     text.append("".join(f"  {board.counts[name]:,} {words.get(name, name)}" for name in names), "grey70")
     if letters := board.counts["dead-letters"]:
         text.append(f"  {letters:,} dead letters", "bold yellow")
-    for switch in board.engaged():
-        text.append(f"  KILL SWITCH {plain(switch.scope)}: {plain(switch.reason)} ", "bold white on red")
     text.truncate(width, overflow="ellipsis")
     return text
 

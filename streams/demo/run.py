@@ -14,10 +14,11 @@ from rich.live import Live
 
 from connectors import simulated
 from streams import control
+from streams.commands.fleet import survey
 from streams.commands.follow import Follower
 from streams.commands.process import configure_logging, interruptible
 from streams.commands.run import prepare
-from streams.commands.watch import FRAMES, Board, draw, plain_line
+from streams.commands.watch import FRAMES, Board, Lines, draw
 from streams.demo.children import Children
 from streams.demo.tally import Tally
 from streams.local import LocalServices
@@ -57,11 +58,11 @@ def run(settings: Settings, *, duration: int | None, plain: bool, fresh: bool, c
         _start_pipeline(settings, children, folder, broker, ports)
         console.print(f"Devices, connectors, processors and sinks are starting   {_since(began)}")
         try:
-            tally = _show(follower, children, services, stop, began, duration, plain, console)
+            tally, devices = _show(follower, children, services, stop, began, duration, plain, console)
         finally:
             children.stop()
             follower.close()
-    return _summary(tally, console, folder)
+    return _summary(tally, devices, console, folder)
 
 
 def _since(began: float) -> str:
@@ -104,8 +105,10 @@ def _show(
     duration: int | None,
     plain: bool,
     console: Console,
-) -> Tally:
+) -> tuple[Tally, list[str]]:
+    """Show it; return what has happened, and how the devices stood at the end, in words."""
     board, tally = Board(), Tally(time.time_ns() // 1000)
+    lines = Lines(board)
     shown = time.monotonic()
     told_first = False
     live = None if plain else Live(console=console, screen=True, auto_refresh=False)
@@ -121,7 +124,10 @@ def _show(
             if live is not None:
                 live.update(draw(board, time.time_ns() // 1000, (console.width, console.height)), refresh=True)
                 continue
-            console.print(f"{time.monotonic() - shown:4.0f} s  {plain_line(board)}", soft_wrap=True, highlight=False)
+            for line in lines.now(time.time_ns() // 1000):
+                console.print(
+                    f"{time.monotonic() - shown:4.0f} s  {line}", soft_wrap=True, highlight=False, markup=False
+                )
             if tally.first_alert and not told_first:
                 told_first = True
                 first = f"first alert {time.monotonic() - began:.1f} s after the start: {tally.first_alert}"
@@ -129,12 +135,14 @@ def _show(
     finally:
         if live is not None:
             live.stop()
-    return tally
+    now = time.time_ns() // 1000
+    fleet = survey(board, now)
+    return tally, [f"devices: {fleet.tally}", *(f"  {one.told(now)}" for one in fleet.troubles)]
 
 
-def _summary(tally: Tally, console: Console, folder: Path) -> int:
+def _summary(tally: Tally, devices: list[str], console: Console, folder: Path) -> int:
     console.print("\nWhat was shown:")
-    for line in tally.lines():
+    for line in [*tally.lines(), *devices]:
         console.print(f"  {line}", highlight=False, markup=False)
     if tally.last_alert:
         console.print(

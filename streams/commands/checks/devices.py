@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from schemas import topics
-from schemas.devices import Device, DeviceState, Storage
+from schemas.devices import Device, Storage
 from streams.commands.checks.finding import Finding, ok, warn
 from streams.commands.describe import moment, plain
+from streams.commands.fleet import FORGOTTEN, Standing, advice, history, named, reason, standing
 from streams.commands.ledger import Ledger
 from streams.engine.cluster import Cluster
 
-DAY = 86_400_000_000
-"""A device that was not told of for so long is history."""
 MOST = 100_000
 """Records that are read at most: each device writes one every ten seconds, and the older ones are compacted away."""
 _TOP = 5
-_TRY = "`gridtape connect check FILE` asks it without Kafka and shows every point."
+_READS = "Points that are read go on; rules that name one of the others do not fire."
 
 
 def examine(cluster: Cluster, now: float, timeout: float) -> list[Finding]:
@@ -25,7 +26,7 @@ def examine(cluster: Cluster, now: float, timeout: float) -> list[Finding]:
     with Ledger(cluster, timeout) as ledger:
         for window in ledger.newest_first([topics.devices]):
             for entry in window:
-                if isinstance(entry.record, Device) and entry.time >= newest.get(entry.key, (micros - DAY,))[0]:
+                if isinstance(entry.record, Device) and entry.time >= newest.get(entry.key, (micros - FORGOTTEN,))[0]:
                     newest[entry.key] = entry.time, entry.record
             read += len(window)
             if read >= MOST:
@@ -34,38 +35,53 @@ def examine(cluster: Cluster, now: float, timeout: float) -> list[Finding]:
 
 
 def judge(devices: list[Device], now: int) -> list[Finding]:
-    """What is to be said of ``devices`` at ``now``, in microseconds: nothing if there are none."""
-    gone = [one for one in devices if one.expires < now]
-    here = sorted((one for one in devices if one.expires >= now), key=lambda one: one.device)
-    troubled = [one for one in here if one.state is not DeviceState.LIVE]
-    findings = [ok(f"devices that are live: {live}")] if (live := len(here) - len(troubled)) else []
-    findings += [_troubled(one) for one in troubled[:_TOP]]
-    if more := troubled[_TOP:]:
-        findings.append(warn(f"devices that are not live besides these: {_names(more)}", "Mend those first."))
-    findings += [
-        warn(
-            f"{one.waiting:,} records of {one.device} wait ({one.storage.value}): {plain(one.storage_reason)}",
-            "They are sent in order once Kafka acknowledges again.",
-        )
-        for one in [one for one in here if one.storage is not Storage.DIRECT][:_TOP]
-    ]
-    for connector in sorted({one.connector for one in gone}):
-        theirs = [one for one in gone if one.connector == connector]
-        last = max(one.event_time for one in theirs)
+    """What is to be said of ``devices`` at ``now``, in microseconds: nothing if there are none.
+
+    Devices of one connector that stand alike for one reason are one finding, those of which nothing comes first.
+    """
+    groups: dict[tuple[Standing, str, str], list[Device]] = defaultdict(list)
+    live = 0
+    for one in sorted(devices, key=lambda one: one.device):
+        how = standing(one, now)
+        live += how >= Standing.LATE
+        if how < Standing.LATE and not history(one, now):
+            groups[how, one.connector, reason(one, how)].append(one)
+    findings = [ok(f"devices that are live: {live}")] if live else []
+    ranked = sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[1][0].device))
+    findings += [_troubled(how, why, those, now) for (how, _, why), those in ranked[:_TOP]]
+    if more := [one.device for _, those in ranked[_TOP:] for one in those]:
         findings.append(
             warn(
-                f"no {connector} connector runs any more for {_names(theirs)}; the last was heard at {moment(last)}",
-                "Start it: `gridtape run connectors`. What is not wanted any more is left out after a day.",
+                f"devices that are not live besides these: {named(more, _TOP)}", "`gridtape watch` shows each of them."
             )
         )
-    return findings
+    waiting = [one for one in devices if one.expires >= now and one.storage is not Storage.DIRECT]
+    return findings + [
+        warn(f"{plain(one.device)}: {reason(one, Standing.LATE)}", _waits(one))
+        for one in sorted(waiting, key=lambda one: -one.waiting)[:_TOP]
+    ]
 
 
-def _troubled(one: Device) -> Finding:
-    why = plain(one.reason) or "nothing has come of it yet"
-    return warn(f"{one.device} ({one.protocol}) is {one.state.value} since {moment(one.since)}: {why}", _TRY)
+def _troubled(how: Standing, why: str, those: list[Device], now: int) -> Finding:
+    names = named([one.device for one in those], _TOP)
+    first = those[0]
+    if how is Standing.UNWATCHED:
+        heard = moment(max(one.event_time for one in those))
+        return warn(
+            f"{names}: {why}; the last was heard at {heard}",
+            f"Start it where its file is: `{advice(how)}`; its log says why it ended. A device that is not wanted any "
+            "more is left out after a day.",
+        )
+    since = moment(min(one.since for one in those))
+    verb = "are" if len(those) > 1 else "is"
+    more = " " + _READS if how is Standing.DEGRADED else ""
+    return warn(
+        f"{names} ({first.protocol}) {verb} {how.name.lower()} since {since}: {why}",
+        f"`{advice(how)}` asks it without Kafka and shows every point.{more}",
+    )
 
 
-def _names(devices: list[Device]) -> str:
-    names = sorted(one.device for one in devices)
-    return ", ".join(names[:_TOP]) + (f" and {len(names) - _TOP:,} more" if len(names) > _TOP else "")
+def _waits(one: Device) -> str:
+    if one.storage is Storage.PAUSED:
+        return "Samples are lost now: make room on the disk of the connector, and see what is told of the brokers here."
+    return "They are sent in order once Kafka acknowledges again: see what is told of the brokers here."

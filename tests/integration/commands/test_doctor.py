@@ -211,7 +211,7 @@ def test_examine_when_dead_letters_came_and_devices_are_away_says_how_many_and_w
         "1 of 5 dead letters in the last hour are of positions: no JSON | Look at the record at ticks[0]@4" in warnings
     )
     assert f"gas-1 (modbus-tcp) is down since {moment(now)}: cannot connect to 192.0.2.7:502 | " in warnings
-    assert "no opcua connector runs any more for wind-1; the last was heard at " in warnings
+    assert "wind-1: not served by any running opcua connector; the last was heard at " in warnings
 
 
 def test_render_when_findings_differ_shows_the_mending_and_the_counts():

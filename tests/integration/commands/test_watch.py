@@ -8,12 +8,14 @@ import pytest
 from rich.console import Console
 
 from schemas import topics
+from schemas.devices import Device, DeviceState
 from streams.commands import follow
 from streams.commands.board import Board
 from streams.commands.errors import CommandError
 from streams.commands.follow import Follower
 from streams.commands.watch import draw, watch
 from streams.engine.cluster import Cluster
+from tests.integration.commands.conftest import SECOND
 
 
 def fill_until(board: Board, follower: Follower, holds, timeout: float = 20.0) -> None:
@@ -78,6 +80,18 @@ def test_follower_when_gridtape_never_ran_here_says_so(kafka):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_watch_when_stopped_has_shown_the_positions_and_gives_the_screen_back(day, terminal):
+    device = Device(
+        device="wind-1",
+        connector="opcua",
+        protocol="opcua",
+        state=DeviceState.LIVE,
+        since=day.now,
+        started=day.now,
+        expires=day.now + 86_400 * SECOND,
+        event_time=day.now,
+        receive_time=day.now,
+    )
+    day.put(topics.devices, device.device, device)
     out = io.StringIO()
     console = Console(file=out, width=120, height=40, force_terminal=terminal)
     stop = threading.Event()
@@ -93,14 +107,14 @@ def test_watch_when_stopped_has_shown_the_positions_and_gives_the_screen_back(da
     thread = threading.Thread(target=body)
     thread.start()
     deadline = time.monotonic() + 30
-    wanted = "oil-desk" if terminal else "positions 1"
-    while wanted not in out.getvalue() and time.monotonic() < deadline:
+    wanted = ("oil-desk" if terminal else "positions 1", "devices 1 of 1 live")
+    while not all(one in out.getvalue() for one in wanted) and time.monotonic() < deadline:
         time.sleep(0.02)
     stop.set()
     thread.join(10)
 
     assert not thread.is_alive()
     assert not failures
-    assert wanted in out.getvalue()
+    assert all(one in out.getvalue() for one in wanted)
     if terminal:
         assert out.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?1049l" in out.getvalue()

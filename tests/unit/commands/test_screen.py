@@ -15,7 +15,9 @@ from schemas.gaps import Feed, Gap, GapReason
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
 from streams.commands.board import KEPT, Board
-from streams.commands.watch import draw, plain_line, save_svg
+from streams.commands.fleet import survey
+from streams.commands.screen import plain_line
+from streams.commands.watch import draw, save_svg
 
 NOW = 1_795_262_400_000_000
 
@@ -156,7 +158,7 @@ def test_rate_when_ticks_come_steadily_is_their_number_a_second():
 
 
 def test_plain_line_when_a_day_has_happened_names_counts_prices_and_the_worst_limit(memory_day):
-    line = plain_line(memory_day.board)
+    line = plain_line(memory_day.board, survey(memory_day.board, memory_day.now))
 
     assert "\n" not in line
     assert "WTI 110.00" in line
@@ -166,7 +168,7 @@ def test_plain_line_when_a_day_has_happened_names_counts_prices_and_the_worst_li
 
 
 def test_plain_line_when_nothing_has_come_yet_is_all_zeros():
-    assert plain_line(Board()) == (
+    assert plain_line(Board(), survey(Board(), NOW)) == (
         "ticks 0 · telemetry 0 · positions 0 · alerts 0 · orders 0 · fills 0 · rejections 0 · gaps 0"
     )
 
