@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from schemas.base import EARLIEST_TIME, LATEST_TIME
 from schemas.gaps import Feed, Gap, GapReason
 
 _IDENTIFIER_LIMIT = 200
+_Place = tuple[str, str | None, str]  # key, point, counter
 _NEVER = -1  # counted down from here it does not reach zero: the hole is never filled
 
 
@@ -69,7 +71,7 @@ class FeedTracker:
         self._feed = feed
         self._max_missing = max_missing
         self._steady = steady
-        self._sequences: dict[tuple[str, str | None], _Sequence] = {}
+        self._sequences: dict[_Place, _Sequence] = {}
         self._watches: dict[tuple[str, str | None], _Watch] = {}
         self._open: dict[tuple[str, str | None], dict[GapReason, Gap]] = {}
 
@@ -77,8 +79,19 @@ class FeedTracker:
         """Expect an arrival every ``silence`` microseconds from ``now`` on; ``point`` None: any point of the key."""
         self._watches[key, point] = _Watch(silence, now, self._elapsed(now))
 
-    def arrived(self, key: str, point: str | None, *, sequence: int | None, event_time: int, receive_time: int) -> Seen:
+    def arrived(
+        self,
+        key: str,
+        point: str | None,
+        *,
+        sequence: int | None,
+        event_time: int,
+        receive_time: int,
+        counter: str = "",
+    ) -> Seen:
         """A record is here. It ends the key's silence, and its number, if it has one, is held against the stream's.
+
+        ``counter``: which of the stream's numberings it is, where there are several.
 
         A number above the next opens a gap; one that was missing closes it when it was the last of its gap. A number
         that is not above the highest is a restart of the source when its event time is newer than all before, and
@@ -87,20 +100,27 @@ class FeedTracker:
         gaps = self._back(key, point, event_time, receive_time)
         if sequence is None:
             return Seen(gaps, duplicate=False)
-        stream = self._sequences.get((key, point))
+        place = key, point, counter
+        stream = self._sequences.get(place)
         if stream is None:
-            self._sequences[key, point] = _Sequence(sequence, event_time, forgotten=sequence - 1)
+            self._sequences[place] = _Sequence(sequence, event_time, forgotten=sequence - 1)
             return Seen(gaps, duplicate=False)
         if sequence > stream.highest:
             if sequence > stream.highest + 1:
-                gaps.append(self._hole(stream, key, point, sequence, event_time, receive_time))
+                gaps.append(self._hole(stream, place, sequence, event_time, receive_time))
             stream.highest = sequence
             stream.newest = max(stream.newest, event_time)
             return Seen(gaps, duplicate=False)
         if event_time > stream.newest:
-            gaps += self._restart(stream, key, point, sequence, event_time, receive_time)
+            gaps += self._restart(stream, place, sequence, event_time, receive_time)
             return Seen(gaps, duplicate=False)
         return self._late(stream, gaps, sequence, event_time, receive_time)
+
+    def alive(self, key: str, now: int) -> None:
+        """The source says that it is there: no record, so that no gap ends, but no silence either."""
+        if watch := self._watches.get((key, None)):
+            watch.since = max(watch.since, now)
+            watch.heard = max(watch.heard, self._elapsed(now))
 
     def silent(self, now: int) -> list[Gap]:
         """Gaps of the watched streams that have been silent for too long; ask about once a second.
@@ -181,23 +201,22 @@ class FeedTracker:
                 closed.append(_closed(gap, f"data is back after {lasted:.3f} s", event_time, receive_time))
         return sorted(closed, key=lambda gap: gap.gap_id)
 
-    def _hole(
-        self, stream: _Sequence, key: str, point: str | None, sequence: int, event_time: int, receive_time: int
-    ) -> Gap:
+    def _hole(self, stream: _Sequence, place: _Place, sequence: int, event_time: int, receive_time: int) -> Gap:
+        key, point, counter = place
         first, last = stream.highest + 1, sequence - 1
         count = last - first + 1
         gap = self._gap(
             key,
             point,
             GapReason.SEQUENCE,
-            f"{first}-{last}/{event_time}",
+            f"{_spelled(counter)}{first}-{last}/{event_time}",
             event_time,
             # It is noticed just before the record that shows it, which therefore counts as received later.
             receive_time - 1,
             count=count,
             first=first,
             last=last,
-            detail=f"number {sequence} followed {stream.highest}",
+            detail=f"number {sequence} followed {stream.highest}{_of(counter)}",
         )
         stream.missing[first] = (last, _Hole(gap, count))
         self._forget(stream)
@@ -219,19 +238,21 @@ class FeedTracker:
         return Seen(gaps, duplicate=sequence > stream.forgotten)
 
     def _restart(
-        self, stream: _Sequence, key: str, point: str | None, sequence: int, event_time: int, receive_time: int
+        self, stream: _Sequence, place: _Place, sequence: int, event_time: int, receive_time: int
     ) -> list[Gap]:
-        detail = f"the source counts anew: number {sequence} followed {stream.highest}; what is missing is not known"
+        key, point, counter = place
+        followed = f"number {sequence} followed {stream.highest}{_of(counter)}"
+        detail = f"the source counts anew: {followed}; what is missing is not known"
         gap = self._gap(
             key,
             point,
             GapReason.SEQUENCE,
-            f"restart/{sequence}/{event_time}",
+            f"{_spelled(counter)}restart/{sequence}/{event_time}",
             event_time,
             receive_time - 1,
             detail=detail,
         )
-        self._sequences[key, point] = _Sequence(sequence, event_time, forgotten=sequence - 1)
+        self._sequences[place] = _Sequence(sequence, event_time, forgotten=sequence - 1)
         return [gap, _closed(gap, detail, event_time, receive_time)]
 
     def _forget(self, stream: _Sequence) -> None:
@@ -274,6 +295,15 @@ def _closed(gap: Gap, detail: str, event_time: int, receive_time: int) -> Gap:
     return structs.replace(
         gap, open=False, detail=detail, event_time=_within(event_time), receive_time=_within(receive_time)
     )
+
+
+def _spelled(counter: str) -> str:
+    """With the letters of an identifier."""
+    return re.sub(r"[^A-Za-z0-9._:@/+-]", "-", counter) + "/" if counter else ""
+
+
+def _of(counter: str) -> str:
+    return f" on {counter}" if counter else ""
 
 
 def identifier(text: str) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from connectors.mqtt.config import JsonPaths, Protobuf, Raw
-from connectors.mqtt.payload import Refused, Sample, bounded, checked, read_document
+from connectors.mqtt.payload import Refused, Sample, bounded, checked, read_sample
 
 _CODES = {
     "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
@@ -21,14 +21,13 @@ _CODES = {
 }  # fmt: skip
 
 
-def read_cbor(raw: bytes, paths: JsonPaths) -> Sample:
-    """A CBOR document (RFC 8949) with one sample at ``paths``. Raises :class:`Refused`."""
+def read_cbor(raw: bytes) -> Any:
+    """A CBOR document (RFC 8949). Raises :class:`Refused`."""
     bounded(raw)
     try:
-        document = cbor2.loads(raw)
+        return cbor2.loads(raw)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, ArithmeticError, RecursionError) as error:
         raise Refused(f"not valid CBOR: {error}; begins with {raw[:40].hex(' ')}") from None
-    return read_document(document, paths)
 
 
 def raw_reader(raw: Raw) -> Callable[[bytes], Sample]:
@@ -41,7 +40,7 @@ def raw_reader(raw: Raw) -> Callable[[bytes], Sample]:
             wanted = f"a {raw.type} at byte {raw.offset} needs {raw.offset + layout.size}"
             raise Refused(f"{len(payload)} bytes; {wanted}")
         (found,) = layout.unpack_from(payload, raw.offset)
-        return read_document({"value": found}, JsonPaths()) if isinstance(found, int) else Sample(checked(found))
+        return read_sample({"value": found}, JsonPaths()) if isinstance(found, int) else Sample(checked(found))
 
     return read
 
@@ -60,18 +59,18 @@ def message_class(protobuf: Protobuf) -> Any:
         ) from error
 
 
-def protobuf_reader(protobuf: Protobuf, paths: JsonPaths) -> Callable[[bytes], Sample]:
-    """A reader of messages of one type. Raises ValueError as :func:`message_class`."""
+def protobuf_reader(protobuf: Protobuf) -> Callable[[bytes], dict[str, Any]]:
+    """A reader of messages of one type as documents. Raises ValueError as :func:`message_class`."""
     kind = message_class(protobuf)
 
-    def read(payload: bytes) -> Sample:
+    def read(payload: bytes) -> dict[str, Any]:
         bounded(payload)
         message = kind()
         try:
             message.ParseFromString(payload)
         except DecodeError as error:
             raise Refused(f"no {protobuf.message}: {error}") from None
-        return read_document(_plain(message), paths)
+        return _plain(message)
 
     return read
 

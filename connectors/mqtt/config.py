@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.checks import Measured
 from connectors.fields import ExistingFile, Identified, Name, Section, seconds
@@ -52,13 +52,27 @@ class TimeFormat(enum.StrEnum):
     US = "us"
 
 
-def _path(text: str) -> str:
-    if "" in text.split("."):
+def _steps(path: Any) -> Any:
+    return tuple(path.split(".")) if isinstance(path, str) else path
+
+
+def _whole(path: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in path:
         raise ValueError("a path is keys joined by dots, for example value or data.0.value")
-    return text
+    return path
 
 
-Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_path)]
+Path = Annotated[
+    tuple[Annotated[str, Field(strict=True, max_length=500)], ...],
+    Field(min_length=1, max_length=50),
+    BeforeValidator(_steps),
+    AfterValidator(_whole),
+]
+"""Where something stands in a document, step by step. Within a list a step is a place, or ``key=text``: the first
+object in the list whose ``key`` says so. Written as text joined by dots, or as a list where keys have dots in them."""
+
+
+Word = Annotated[str, Field(strict=True, max_length=200)]
 
 
 def _template(text: str) -> str:
@@ -67,13 +81,14 @@ def _template(text: str) -> str:
 
 
 class JsonPaths(Section):
-    """Where a JSON, CBOR or Protobuf document keeps the sample: keys and list places joined by dots.
+    """Where a JSON, CBOR or Protobuf document keeps the sample.
 
     ``value``, and ``time`` and ``sequence`` once they are named here, must be in every payload. ``quality`` (good,
     uncertain, bad, true, false) and ``unit`` may be missing. A ``unit`` that differs from the point's is refused.
+    Where points have paths of their own, time, sequence, quality and unit are those of all of them.
     """
 
-    value: Path = "value"
+    value: Path = ("value",)
     time: Path | None = None
     time_format: TimeFormat = TimeFormat.ISO8601
     sequence: Path | None = None
@@ -107,16 +122,17 @@ class Raw(Section):
 
 
 class Point(Measured):
-    """One point and its name in the topic."""
+    """One point, by its name in the topic or by the path of its ``value`` in a document that has several."""
 
     name: Name
+    value: Path | None = None
 
 
 class Subscription(Section):
     """One topic filter with named levels, how its payloads are read, and the points that it may bring.
 
-    A filter without ``{device}`` needs ``device``, one without ``{point}`` needs ``point``. Of filters that match the
-    same topic the first in the file reads it.
+    A filter without ``{device}`` needs ``device``, one without ``{point}`` needs ``point``, or a ``value`` of each
+    point. Of filters that match the same topic the first in the file reads it.
     """
 
     filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
@@ -133,11 +149,18 @@ class Subscription(Section):
         """The parsed filter."""
         return topics.parse(self.filter)
 
+    @cached_property
+    def several(self) -> bool:
+        """Whether a payload may have values of several points."""
+        return any(point.value is not None for point in self.points)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = []
         for name, fixed in (("device", self.device), ("point", self.point)):
-            if (name in self.template.names) == (fixed is not None):
+            if name == "point" and self.several:
+                problems += self._of_several()
+            elif (name in self.template.names) == (fixed is not None):
                 problems.append(f"the filter must hold {{{name}}}, or else {name} must be set: one of both, not both")
         if twice := _repeated(point.name for point in self.points):
             problems.append(f"points named twice: {', '.join(twice)}")
@@ -148,6 +171,50 @@ class Subscription(Section):
         for name, found in (("protobuf", self.protobuf), ("raw", self.raw)):
             if (self.payload == name) != (found is not None):
                 problems.append(f'payload = "{name}" and a section {name} belong together')
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _of_several(self) -> list[str]:
+        problems = []
+        if "point" in self.template.names or self.point is not None:
+            problems.append("points with a value of their own are named by it: neither {point} in the filter nor point")
+        if missing := [point.name for point in self.points if point.value is None]:
+            problems.append(f"each point needs the path of its value, or none: {', '.join(missing)} have none")
+        if self.payload in (PayloadFormat.NUMBER, PayloadFormat.RAW):
+            problems.append('points with a value of their own need payload = "json", "cbor" or "protobuf"')
+        if "value" in self.json_paths.model_fields_set:
+            problems.append("json.value is for filters with one value in a payload: the points say where theirs stand")
+        return problems
+
+
+class Status(Section):
+    """What says whether a device is there: its last will, and what it publishes when it has connected.
+
+    A filter without ``{device}`` needs ``device``. ``online`` and ``offline``: the texts that say so, capitals as they
+    are. ``path``: where the text stands in a JSON document; left out: the payload is the text.
+    """
+
+    filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
+    device: Name | None = None
+    path: Path | None = None
+    online: Annotated[tuple[Word, ...], Field(min_length=1)] = ("online",)
+    offline: Annotated[tuple[Word, ...], Field(min_length=1)] = ("offline",)
+
+    @cached_property
+    def template(self) -> topics.Template:
+        """The parsed filter."""
+        return topics.parse(self.filter)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        if ("device" in self.template.names) == (self.device is not None):
+            problems.append("the filter must hold {device}, or else device must be set: one of both, not both")
+        if "point" in self.template.names:
+            problems.append("the filter holds {point}, but a status is the device's; put + there")
+        if both := sorted(set(self.online) & set(self.offline)):
+            problems.append(f"{', '.join(both)} cannot mean both online and offline")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -166,27 +233,33 @@ class MqttConfig(Broker):
     ``client_id`` must stay the same: it names the session in which the broker keeps what was not acknowledged, for
     ``session_expiry`` seconds. ``share``: connectors with the same share, and each its own ``client_id``, divide the
     messages among them (MQTT 5). No one of them sees all of a device, so that none can tell that something is missing:
-    gaps are not recorded.
+    gaps are not recorded. What a ``status`` filter brings is read as that only; each of them sees all of it.
     """
 
     session_expiry: Annotated[int, seconds(least=1, most=31_536_000)] = 86_400_000_000
     share: Annotated[str, Field(strict=True, pattern=r"^[^/+#\x00]+$", max_length=200)] | None = None
     devices: Annotated[tuple[Device, ...], Field(min_length=1)]
     subscriptions: Annotated[tuple[Subscription, ...], Field(min_length=1)]
+    status: tuple[Status, ...] = ()
 
     def problems(self) -> list[str]:
         """What does not fit together; empty when all is well."""
         problems = super().problems()
         if self.share is not None and self.protocol is not Protocol.V5:
             problems.append('share: shared subscriptions need protocol = "5"')
-        if twice := _repeated(one.filter for one in self.subscriptions):
-            problems.append(f"subscriptions: filters that stand twice: {', '.join(twice)}")
         known = {device.name for device in self.devices}
-        problems += [
-            f"subscriptions[{place}].device: {one.device!r} is not among the devices"
-            for place, one in enumerate(self.subscriptions)
-            if one.device is not None and one.device not in known
-        ]
+        both: tuple[tuple[str, Sequence[Subscription | Status]], ...] = (
+            ("subscriptions", self.subscriptions),
+            ("status", self.status),
+        )
+        for section, filters in both:
+            if twice := _repeated(one.filter for one in filters):
+                problems.append(f"{section}: filters that stand twice: {', '.join(twice)}")
+            problems += [
+                f"{section}[{place}].device: {one.device!r} is not among the devices"
+                for place, one in enumerate(filters)
+                if one.device is not None and one.device not in known
+            ]
         return problems
 
 

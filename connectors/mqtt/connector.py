@@ -15,8 +15,8 @@ from connectors.mqtt.headers import headers
 from connectors.mqtt.link import Link
 from connectors.mqtt.payload import Refused
 from connectors.mqtt.session import Session, Subscribe
-from connectors.mqtt.translate import Translator
-from connectors.outlet import Outlet
+from connectors.mqtt.translate import Stated, Translator
+from connectors.outlet import Done, Outlet
 from schemas.base import Quality
 from schemas.gaps import Feed, Gap
 
@@ -41,7 +41,10 @@ class MqttConnector:
         self._outbox = self._link.outbox
         prefix = "" if config.share is None else f"$share/{config.share}/"
         self._subscriptions = [Subscribe(prefix + one.template.filter) for one in config.subscriptions]
+        # With every connection anew: who was away meanwhile is told by what the broker has kept.
+        self._subscriptions += [Subscribe(one.template.filter, retained_always=True) for one in config.status]
         self._sees_all = config.share is None
+        self._gone: set[str] = set()  # devices that have said so, or the broker in their place
 
     def run(self, stop: threading.Event) -> None:
         """Read until ``stop``; reconnects by itself."""
@@ -51,6 +54,7 @@ class MqttConnector:
 
     def session(self) -> Session:
         """A new session, not connected yet."""
+        self._gone.clear()
         return Session(
             self._config,
             self._subscriptions,
@@ -81,8 +85,9 @@ class MqttConnector:
         """The broker has taken us; from now on it is the devices that are waited for."""
         self._link.live()
         why = f"nothing has come from it yet since {self._link.where} is connected; is it on, does it send?"
-        for life in self._link.lives.values():
-            if life.current in (State.CONNECTING, State.DOWN):  # what had waited for us may have come already
+        for device, life in self._link.lives.items():
+            # What had waited for us may have come already.
+            if life.current in (State.CONNECTING, State.DOWN) and device not in self._gone:
                 life.state(State.CONNECTING, why)
 
     def _take(self, session: Session, message: paho.MQTTMessage) -> None:
@@ -93,38 +98,69 @@ class MqttConnector:
         except UnicodeDecodeError:
             topic = "(not UTF-8)"
         try:
-            record, record_id, sequence = self._translator.translate(
-                topic, payload, retained=message.retain, receive_time=receive_time
-            )
+            stated = self._translator.stated(topic, payload)
+            if stated is not None:
+                self._state(session, message, topic, stated, receive_time)
+                return
+            found = self._translator.translate(topic, payload, retained=message.retain, receive_time=receive_time)
         except Refused as refused:
-            metrics.ERRORS.labels(self.name, "").inc()
             pending = session.expect(message, 1)
-            settle = pending.settle if pending else None
-            self._outbox.letter(f"mqtt:{topic}", str(refused), payload, receive_time, settle)
+            self._refuse(topic, str(refused), payload, receive_time, pending.settle if pending else None)
             self._link.drain()
             return
-        life = self._link.lives[record.device]
-        life.taken()
-        if record.quality is Quality.BAD:
-            life.failed()
-        self._outlet.seen(record.device, record.point, lambda: payload)
+        life = self._link.lives[found.device]
         gaps = []
         if not message.retain:  # what the broker had kept says nothing about whether the device is alive
             # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the
             # broker repeats what it was not acknowledged.
             gaps = self._tracker.arrived(
-                record.device,
-                record.point,
-                sequence=sequence if self._sees_all else None,
-                event_time=record.event_time,
+                found.device,
+                found.point,
+                sequence=found.sequence if self._sees_all else None,
+                event_time=found.records[0][0].event_time,
                 receive_time=receive_time,
+                counter=found.counter,
             ).gaps
             life.state(State.LIVE)
-        pending = session.expect(message, 1 + len(gaps))
+        pending = session.expect(message, len(gaps) + len(found.records) + len(found.refused))
         settle = pending.settle if pending else None
         for gap in gaps:
             self._outbox.gap(gap, settle)
-        self._outbox.sample(record, record_id, settle, headers(message))
+        about = headers(message)
+        for record, record_id in found.records:
+            life.taken()
+            if record.quality is Quality.BAD:
+                life.failed()
+            self._outlet.seen(record.device, record.point, lambda: payload)
+            self._outbox.sample(record, record_id, settle, about)
+        for reason in found.refused:
+            self._refuse(topic, reason, payload, receive_time, settle)
+        self._link.drain()
+
+    def _refuse(self, topic: str, reason: str, payload: bytes, receive_time: int, settle: Done | None) -> None:
+        metrics.ERRORS.labels(self.name, "").inc()
+        self._outbox.letter(f"mqtt:{topic}", reason, payload, receive_time, settle)
+
+    def _state(
+        self, session: Session, message: paho.MQTTMessage, topic: str, stated: Stated, receive_time: int
+    ) -> None:
+        """The device has said whether it is there, or the broker in its place; what it measures it has not said."""
+        life = self._link.lives[stated.device]
+        said = f"{topic} says {stated.words!r}"
+        gaps: list[Gap] = []
+        if not stated.online:
+            self._gone.add(stated.device)
+            why = f"{said}: the device has left, or the broker has lost it (its last will)"
+            life.state(State.DOWN, why)
+            if self._sees_all:
+                gaps = self._tracker.disconnected(stated.device, now=receive_time, detail=why)
+        elif not message.retain:
+            self._tracker.alive(stated.device, receive_time)
+            if life.current is not State.LIVE:
+                life.state(State.CONNECTING, f"{said}; no value has come since")
+        pending = session.expect(message, len(gaps))
+        for gap in gaps:
+            self._outbox.gap(gap, pending.settle if pending else None)
         self._link.drain()
 
     def _hand_on_gaps(self, gaps: list[Gap]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +22,9 @@ _VALUE_LIMIT = 1e18
 _SEQUENCE_LIMIT = 2**63 - 1
 _PER_UNIT = {TimeFormat.S: 1_000_000, TimeFormat.MS: 1_000, TimeFormat.US: 1}
 _QUALITIES = {quality.value: quality for quality in Quality}
-_ABSENT = object()
+Named = TypeVar("Named")
+ABSENT = object()
+"""Nothing stands there."""
 
 
 class Refused(ValueError):
@@ -47,17 +50,16 @@ def read_number(raw: bytes) -> Sample:
     return Sample(checked(float(raw)))
 
 
-def read_json(raw: bytes, paths: JsonPaths) -> Sample:
-    """A JSON document with one sample at ``paths``. Raises :class:`Refused`."""
+def read_json(raw: bytes) -> Any:
+    """A JSON document. Raises :class:`Refused`."""
     bounded(raw)
     try:
-        document = msgspec.json.decode(raw)
+        return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(f"not valid JSON: {error}; begins with {_shown(raw)}") from None
-    return read_document(document, paths)
 
 
-def read_document(document: Any, paths: JsonPaths) -> Sample:
+def read_sample(document: Any, paths: JsonPaths) -> Sample:
     """The sample at ``paths`` of a document of maps, lists and scalars. Raises :class:`Refused`."""
     value, doubt = _value(_required(document, paths.value, "value"), paths.value)
     quality, reason = _quality(document, paths)
@@ -75,34 +77,63 @@ def read_document(document: Any, paths: JsonPaths) -> Sample:
     )
 
 
+def read_samples(document: Any, each: Sequence[tuple[Named, JsonPaths]]) -> list[tuple[Named, Sample | Refused]]:
+    """What a document says of several points: of each that is in it, a sample or why it cannot become one.
+
+    Raises :class:`Refused` when none is in it.
+    """
+    found: list[tuple[Named, Sample | Refused]] = []
+    for point, paths in each:
+        if find(document, paths.value) is ABSENT:
+            continue
+        try:
+            found.append((point, read_sample(document, paths)))
+        except Refused as refused:
+            found.append((point, refused))
+    if not found:
+        raise Refused(f"no point's value is in it; looked for {', '.join(_dotted(paths.value) for _, paths in each)}")
+    return found
+
+
 def bounded(raw: bytes) -> None:
     """Refuse what is too large to be one sample."""
     if len(raw) > LIMIT:
         raise Refused(f"{len(raw)} bytes; a payload has at most {LIMIT}")
 
 
-def _at(document: Any, path: str) -> Any:
-    """What stands at ``path``: keys and list places, joined by dots."""
-    if "." not in path and isinstance(document, dict):  # nearly always
-        return document.get(path, _ABSENT)
-    for step in path.split("."):
+def find(document: Any, path: tuple[str, ...]) -> Any:
+    """What stands at ``path`` (:data:`connectors.mqtt.config.Path`), or :data:`ABSENT`."""
+    for step in path:
         if isinstance(document, dict):
-            document = document.get(step, _ABSENT)
-        elif isinstance(document, list) and step.isascii() and step.isdigit() and int(step) < len(document):
-            document = document[int(step)]
+            document = document.get(step, ABSENT)
+        elif isinstance(document, list):
+            document = _among(document, step)
         else:
-            return _ABSENT
+            return ABSENT
     return document
 
 
-def _required(document: Any, path: str, what: str) -> Any:
-    found = _at(document, path)
-    if found is _ABSENT:
-        raise Refused(f"the field {path!r} ({what}) is missing")
+def _among(items: list[Any], step: str) -> Any:
+    if step.isascii() and step.isdigit():
+        return items[int(step)] if int(step) < len(items) else ABSENT
+    key, is_choice, text = step.partition("=")
+    if not is_choice:
+        return ABSENT
+    return next((one for one in items if isinstance(one, dict) and key in one and str(one[key]) == text), ABSENT)
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    return repr(".".join(path))
+
+
+def _required(document: Any, path: tuple[str, ...], what: str) -> Any:
+    found = find(document, path)
+    if found is ABSENT:
+        raise Refused(f"the field {_dotted(path)} ({what}) is missing")
     return found
 
 
-def _value(found: Any, path: str) -> tuple[float | None, str]:
+def _value(found: Any, path: tuple[str, ...]) -> tuple[float | None, str]:
     """The number and a doubt about it."""
     if found is None:
         return None, ""
@@ -111,7 +142,7 @@ def _value(found: Any, path: str) -> tuple[float | None, str]:
     if isinstance(found, int | float):
         number = checked(found)
         return number, "" if number == found else f"{found} is rounded to {number:.0f}"
-    raise Refused(f"the field {path!r} (value) is {_kind(found)}, expected a number, true, false or null")
+    raise Refused(f"the field {_dotted(path)} (value) is {_kind(found)}, expected a number, true, false or null")
 
 
 def checked(number: float) -> float:
@@ -127,7 +158,9 @@ def _time(found: Any, paths: JsonPaths) -> int:
     if paths.time_format is TimeFormat.ISO8601:
         micros = _iso(found)
     elif isinstance(found, bool) or not isinstance(found, int | float):
-        raise Refused(f"the field {paths.time!r} (time) is {_kind(found)}, expected a number ({paths.time_format})")
+        raise Refused(
+            f"the field {_dotted(paths.time or ())} (time) is {_kind(found)}, expected a number ({paths.time_format})"
+        )
     else:
         scaled = found * _PER_UNIT[paths.time_format]
         micros = round(scaled) if abs(scaled) < 2 * LATEST_TIME else -1
@@ -155,13 +188,15 @@ def _iso(found: Any) -> int:
 
 def _sequence(found: Any, paths: JsonPaths) -> int:
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= _SEQUENCE_LIMIT:
-        raise Refused(f"the field {paths.sequence!r} (sequence) is {_kind(found)}, expected an integer from 0")
+        raise Refused(
+            f"the field {_dotted(paths.sequence or ())} (sequence) is {_kind(found)}, expected an integer from 0"
+        )
     return found
 
 
 def _unit(document: Any, paths: JsonPaths) -> str | None:
-    found = _ABSENT if paths.unit is None else _at(document, paths.unit)
-    if found is _ABSENT or found is None:
+    found = ABSENT if paths.unit is None else find(document, paths.unit)
+    if found is ABSENT or found is None:
         return None
     if not isinstance(found, str):
         raise Refused(f"the field {paths.unit!r} (unit) is {_kind(found)}, expected a text")
@@ -170,8 +205,8 @@ def _unit(document: Any, paths: JsonPaths) -> str | None:
 
 def _quality(document: Any, paths: JsonPaths) -> tuple[Quality, str]:
     """A quality that is not understood is no reason to trust the value: it becomes uncertain."""
-    found = _ABSENT if paths.quality is None else _at(document, paths.quality)
-    if found is _ABSENT or found is True:
+    found = ABSENT if paths.quality is None else find(document, paths.quality)
+    if found is ABSENT or found is True:
         return Quality.GOOD, ""
     if found is False:
         return Quality.BAD, "the source says false"

@@ -71,12 +71,15 @@ def simulate(
     """Publish until ``stop``: every ``interval`` seconds each point once, QoS 1, MQTT 3.1.1 (every broker knows it).
 
     ``plants/{battery}/soc|power|temperature``: JSON with value, unit, quality, sequence and time;
-    ``pipelines/{pipeline}/pressure|flow``: plain numbers. While the broker is away the client reconnects and keeps up
-    to 10,000 messages.
+    ``pipelines/{pipeline}/pressure|flow``: plain numbers. ``plants/{battery}/status``: online, and as its last will
+    offline, retained. While the broker is away the client reconnects and keeps up to 10,000 messages.
     """
+    status = f"plants/{battery}/status"
     client = paho.Client(
         CallbackAPIVersion.VERSION2, client_id=f"simulator-{battery}", clean_session=False, protocol=paho.MQTTv311
     )
+    client.will_set(status, "offline", qos=1, retain=True)
+    client.on_connect = lambda client, *_: client.publish(status, "online", qos=1, retain=True)
     client.max_queued_messages_set(10_000)
     client.reconnect_delay_set(min_delay=1, max_delay=5)
     client.connect_async(host, port, keepalive=15)
@@ -104,5 +107,6 @@ def simulate(
             if stop.wait(max(0.0, due - time.monotonic())):
                 return
     finally:
+        client.publish(status, "offline", qos=1, retain=True)  # who says goodbye has no last will
         client.disconnect()
         client.loop_stop()

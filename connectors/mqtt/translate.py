@@ -1,28 +1,69 @@
-"""From an MQTT message to a telemetry record, or to the reason why it cannot become one. Pure."""
+"""From an MQTT message to telemetry records, or to the reason why it cannot become any. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
 
 from connectors.checks import Checks
 from connectors.mqtt import binary
-from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Subscription
-from connectors.mqtt.payload import Refused, Sample, read_json, read_number
+from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Status, Subscription
+from connectors.mqtt.payload import ABSENT, Refused, Sample, find, read_json, read_number, read_sample, read_samples
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
 
 _TOPICS = 10_000  # whose device and point are remembered; a broker may have any number
+Parts = list[tuple[Point, Sample | Refused]]
+
+
+class Translated(NamedTuple):
+    """What one message says. ``records``: each with its deterministic event id; ``refused``: reasons of what cannot
+    become one. ``sequence`` counts what comes of ``point``; None: the messages that the filter ``counter`` brings."""
+
+    device: str
+    point: str | None
+    counter: str
+    sequence: int | None
+    records: list[tuple[Telemetry, str]]
+    refused: list[str]
+
+
+class Stated(NamedTuple):
+    """What a device says of itself, or the broker in its place: its words, and whether they mean that it is there."""
+
+    device: str
+    words: str
+    online: bool
+
+
+def _documents(one: Subscription) -> Callable[[bytes], Any]:
+    if one.protobuf is not None:
+        return binary.protobuf_reader(one.protobuf)
+    return binary.read_cbor if one.payload is PayloadFormat.CBOR else read_json
 
 
 def _reader(one: Subscription) -> Callable[[bytes], Sample]:
+    """What reads payloads with one value."""
     if one.raw is not None:
         return binary.raw_reader(one.raw)
-    if one.protobuf is not None:
-        return binary.protobuf_reader(one.protobuf, one.json_paths)
-    if one.payload is PayloadFormat.CBOR:
-        return partial(binary.read_cbor, paths=one.json_paths)
-    return read_number if one.payload is PayloadFormat.NUMBER else partial(read_json, paths=one.json_paths)
+    if one.payload is PayloadFormat.NUMBER:
+        return read_number
+    document, paths = _documents(one), one.json_paths
+    return lambda raw: read_sample(document(raw), paths)
+
+
+def _alone(point: Point, read: Callable[[bytes], Sample]) -> Callable[[bytes], Parts]:
+    return lambda raw: [(point, read(raw))]
+
+
+def _reader_of_several(one: Subscription) -> Callable[[bytes], Parts]:
+    """What reads payloads with values of several points."""
+    document = _documents(one)
+    each = [(point, one.json_paths.model_copy(update={"value": point.value})) for point in one.points]
+    return lambda raw: read_samples(document(raw), each)
 
 
 class Translator:
@@ -32,25 +73,65 @@ class Translator:
         self._clock_tolerance = config.clock_tolerance
         self._checks = Checks()
         self._devices = {device.name for device in config.devices}
-        self._subscriptions = [
-            (one.template, one, {point.name: point for point in one.points}, _reader(one))
-            for one in config.subscriptions
-        ]
+        self._readers = {one.filter: _reader(one) for one in config.subscriptions if not one.several}
+        self._several = {one.filter: _reader_of_several(one) for one in config.subscriptions if one.several}
+        self._subscriptions = config.subscriptions
+        self._status = config.status
         self._address = lru_cache(_TOPICS)(self._find)
+        self._states = lru_cache(_TOPICS)(self._stating)
 
-    def translate(
-        self, topic: str, payload: bytes, *, retained: bool, receive_time: int
-    ) -> tuple[Telemetry, str, int | None]:
-        """The record, its deterministic event id, and its sequence number if the payload has one.
+    def stated(self, topic: str, payload: bytes) -> Stated | None:
+        """Whether the device is there, from a topic that says only that; None: it is a topic of values.
 
-        ``receive_time``: microseconds. Raises :class:`Refused` with a reason.
+        Raises :class:`Refused` with a reason.
         """
-        device, read, point = self._address(topic)
-        sample = read(payload)
-        if sample.unit is not None and sample.unit != point.arrives_in:
-            raise Refused(f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.arrives_in!r}")
+        found = self._states(topic) if self._status else None
+        if found is None:
+            return None
+        status, device = found
+        self._known(device)
+        words = payload[:1000].decode("utf-8", "backslashreplace")
+        if status.path is not None:
+            said = find(read_json(payload), status.path)
+            words = said if isinstance(said, str) else "" if said is ABSENT else msgspec.json.encode(said).decode()
+        if words in status.online or words in status.offline:
+            return Stated(device, words, words in status.online)
+        allowed = ", ".join(map(repr, (*status.online, *status.offline)))
+        raise Refused(
+            f"the status is {words[:60]!r}, which is none of {allowed}; "
+            f"if it means one of them, name it with the status filter {status.filter}"
+        )
+
+    def translate(self, topic: str, payload: bytes, *, retained: bool, receive_time: int) -> Translated:
+        """What a message of any other topic says. ``receive_time``: microseconds.
+
+        Raises :class:`Refused` with a reason when nothing of it can become a record.
+        """
+        device, counter, read = self._address(topic)
+        records: list[tuple[Telemetry, str]] = []
+        refused: list[str] = []
+        sequence: int | None = None
+        for point, sample in read(payload):
+            if isinstance(sample, Refused):
+                refused.append(f"{point.name}: {sample}")
+                continue
+            if sample.unit is not None and sample.unit != point.arrives_in:
+                refused.append(
+                    f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.arrives_in!r}"
+                )
+                continue
+            sequence = sample.sequence
+            record = self._record(device, point, sample, retained, receive_time)
+            if sample.time is None and sequence is None:
+                records.append((record, f"{topic}/{receive_time}" + (f"/{point.name}" if counter else "")))
+            else:
+                records.append((record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}"))
+        if not records:
+            raise Refused("; ".join(refused))
+        return Translated(device, None if counter else records[0][0].point, counter, sequence, records, refused)
+
+    def _record(self, device: str, point: Point, sample: Sample, retained: bool, receive_time: int) -> Telemetry:
         quality, reason = self._judge(sample, retained, receive_time)
-        event_time = receive_time if sample.time is None else sample.time
         record = Telemetry(
             device=device,
             point=point.name,
@@ -59,27 +140,39 @@ class Translator:
             quality=quality,
             reason=reason,
             sequence=sample.sequence or 0,
-            event_time=event_time,
+            event_time=receive_time if sample.time is None else sample.time,
             receive_time=receive_time,
         )
-        record = self._checks.apply(point, record)
-        if sample.time is None and sample.sequence is None:
-            return record, f"{topic}/{receive_time}", None
-        return record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}", sample.sequence
+        return self._checks.apply(point, record)
 
-    def _find(self, topic: str) -> tuple[str, Callable[[bytes], Sample], Point]:
-        for template, subscription, points, read in self._subscriptions:
-            names = template.match(topic)
+    def _find(self, topic: str) -> tuple[str, str, Callable[[bytes], Parts]]:
+        """The device, the filter if its payloads have values of several points, and what reads them."""
+        for subscription in self._subscriptions:
+            names = subscription.template.match(topic)
             if names is None:
                 continue
             device = subscription.device or names["device"]
+            self._known(device)
+            if subscription.several:
+                return device, subscription.filter, self._several[subscription.filter]
             name = subscription.point or names["point"]
-            if device not in self._devices:
-                raise Refused(f"unknown device {device[:200]!r}; the known ones stand under mqtt.devices")
-            if name not in points:
-                raise Refused(f"unknown point {name[:200]!r}; the filter {subscription.filter} has {', '.join(points)}")
-            return device, read, points[name]
+            point = next((one for one in subscription.points if one.name == name), None)
+            if point is None:
+                known = ", ".join(one.name for one in subscription.points)
+                raise Refused(f"unknown point {name[:200]!r}; the filter {subscription.filter} has {known}")
+            return device, "", _alone(point, self._readers[subscription.filter])
         raise Refused("no filter of the settings matches this topic")
+
+    def _stating(self, topic: str) -> tuple[Status, str] | None:
+        for status in self._status:
+            names = status.template.match(topic)
+            if names is not None:
+                return status, status.device or names["device"]
+        return None
+
+    def _known(self, device: str) -> None:
+        if device not in self._devices:
+            raise Refused(f"unknown device {device[:200]!r}; the known ones stand under mqtt.devices")
 
     def _judge(self, sample: Sample, retained: bool, receive_time: int) -> tuple[Quality, str]:
         """The sample's quality as far as this connector can tell, with every reason; it is never made better."""

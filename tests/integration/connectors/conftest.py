@@ -68,6 +68,10 @@ class Tape:
     def events(self) -> list[Event]:
         return [r for r in self.records if isinstance(r, Event)]
 
+    def state(self, device: str) -> str | None:
+        """How the device stands by its newest status."""
+        return next((one.state.value for one in reversed(self.devices) if one.device == device), None)
+
     def letters(self) -> list[DeadLetter]:
         return [r for r in self.records if isinstance(r, DeadLetter)]
 

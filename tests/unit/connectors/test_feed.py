@@ -66,7 +66,7 @@ def test_feed_when_memory_is_small_never_calls_a_first_arrival_a_repeat(journey:
         if seen.duplicate:
             assert number in met
         met.add(number)
-        stream = tracker._sequences["b1", "soc"]
+        stream = tracker._sequences["b1", "soc", ""]
         assert len(stream.missing) <= cap
 
 
@@ -126,6 +126,33 @@ def test_feed_when_silent_for_too_long_opens_one_gap_and_closes_it_with_the_next
     assert tracker.silent(T0 + 66 * SECOND) == []
     (again,) = tracker.silent(T0 + 67 * SECOND)
     assert again.gap_id != gap.gap_id
+
+
+def test_feed_when_the_source_says_that_it_is_there_it_is_not_silent_but_no_gap_ends() -> None:
+    tracker = FeedTracker(Feed.TELEMETRY)
+    tracker.watch("b1", None, silence=5 * SECOND, now=T0)
+    tracker.alive("b1", T0 + 4 * SECOND)
+    assert tracker.silent(T0 + 9 * SECOND) == []
+    (gap,) = tracker.silent(T0 + 10 * SECOND)
+    tracker.alive("b1", T0 + 11 * SECOND)
+    tracker.alive("never-watched", T0)
+    assert [(g.gap_id, g.open) for g in arrive(tracker, None, 12 * SECOND).gaps] == [(gap.gap_id, False)]
+
+
+def test_feed_when_a_stream_has_several_counters_each_is_held_against_itself_and_named_in_its_gaps() -> None:
+    tracker = FeedTracker(Feed.TELEMETRY)
+
+    def at(counter: str, number: int, time: int) -> list[Gap]:
+        seen = tracker.arrived(
+            "b1", None, sequence=number, event_time=T0 + time, receive_time=T0 + time, counter=counter
+        )
+        return seen.gaps
+
+    assert at("s/{device}", 1, 0) == at("m/{device}", 7, 1) == at("s/{device}", 2, 2) == []
+    (one,) = at("s/{device}", 4, 3)
+    (other,) = at("m/{device}", 9, 3)
+    assert (one.point, one.count, one.detail) == (None, 1, "number 4 followed 2 on s/{device}")
+    assert (other.detail, one.gap_id != other.gap_id) == ("number 9 followed 7 on m/{device}", True)
 
 
 def test_feed_when_disconnected_opens_one_gap_keeps_quiet_about_silence_and_closes_with_data() -> None:

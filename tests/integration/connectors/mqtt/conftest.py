@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,9 +56,13 @@ def settings() -> Callable[..., MqttConfig]:
 class FieldDevice:
     """Publishes like a device in the field; every call returns once the broker has it."""
 
-    def __init__(self, address: tuple[str, int], protocol: int = paho.MQTTv311) -> None:
+    def __init__(
+        self, address: tuple[str, int], protocol: int = paho.MQTTv311, will: tuple[str, bytes] | None = None
+    ) -> None:
         connected = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        if will is not None:
+            self._client.will_set(*will, qos=1, retain=True)
         self._client.on_connect = lambda *_: connected.set()
         self._client.connect(*address)
         self._client.loop_start()
@@ -70,6 +75,13 @@ class FieldDevice:
         """One good sample of battery b1."""
         document = {"value": value, "sequence": sequence, "time": time.time_ns() // 1000, **more}
         self.raw(f"plants/b1/{point}", json.dumps(document).encode())
+
+    def vanish(self) -> None:
+        """Lose the connection without a word, and do not come back."""
+        self._client.on_disconnect = lambda client, *_: client.disconnect()
+        sock = self._client.socket()
+        assert sock is not None
+        sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._client.disconnect()

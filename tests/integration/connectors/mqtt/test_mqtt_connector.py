@@ -123,3 +123,72 @@ def test_mqtt_when_the_broker_is_never_there_the_gap_says_so_and_it_keeps_trying
     (gap,) = tape.gaps()
     assert (gap.key, gap.reason, gap.open) == ("b1", GapReason.DISCONNECTED, True)
     assert f"cannot connect to 127.0.0.1:{free_port}" in gap.detail
+
+
+def test_mqtt_when_a_last_will_comes_the_device_is_down_at_once_and_its_word_alone_brings_no_value_back(
+    mosquitto, device, field_device, settings, running, tape
+):
+    """The broker speaks for a device that it has lost, also to a connector that was away meanwhile."""
+    config = settings(mosquitto, status=[{"filter": "states/{device}"}])
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        tape.until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", LIVE) == 1, "connected")
+        lost = field_device(mosquitto, will=("states/b1", b"offline"))
+        lost.raw("states/b1", b"online", retain=True)
+        device.sample(50.0, 1)
+        tape.until(lambda: tape.state("b1") == "live", "live")
+        lost.vanish()
+        tape.until(lambda: tape.state("b1") == "down", "the last will")
+        device.raw("states/b1", b"online")
+        tape.until(lambda: tape.state("b1") == "connecting", "its word that it is back")
+        assert [gap.open for gap in tape.gaps("disconnected")] == [True]
+        device.sample(51.0, 2)
+        tape.until(lambda: tape.state("b1") == "live", "its next value")
+        device.raw("states/b1", b"rebooting")
+        tape.until(tape.letters, "words that mean nothing known")
+    (opened, closed) = tape.gaps("disconnected")
+    assert (opened.open, closed.open, closed.gap_id) == (True, False, opened.gap_id)
+    assert opened.detail == "states/b1 says 'offline': the device has left, or the broker has lost it (its last will)"
+    assert "'rebooting', which is none of 'online', 'offline'" in tape.letters()[0].reason
+
+    seen = len(tape.devices)
+    with running(lambda publisher: MqttConnector(settings(mosquitto, status=config.status), publisher)):
+        tape.until(lambda: "down" in [one.state.value for one in tape.devices[seen:]], "what the broker has kept")
+        tape.until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", LIVE) == 1, "connected")
+        assert tape.state("b1") == "down"
+
+
+def test_mqtt_when_a_payload_has_several_values_each_becomes_a_sample_and_a_missing_message_is_one_gap(
+    mosquitto, device, settings, running, tape
+):
+    station = {
+        "filter": "stations/{device}",
+        "json": {"time": "ts", "time_format": "ms", "sequence": "n"},
+        "points": [
+            {"name": "soc", "unit": "%", "value": "battery.soc"},
+            {"name": "power", "unit": "MW", "value": ["values", "id=u1.p", "v"]},
+        ],
+    }
+    config = settings(mosquitto, subscriptions=[station])
+    now = time.time_ns() // 1_000_000
+    with running(lambda publisher: MqttConnector(config, publisher)):
+        tape.until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", LIVE) == 1, "connected")
+        for number in (1, 2, 4):
+            document = {
+                "battery": {"soc": 60 + number},
+                "values": [{"id": "u1.p", "v": number}],
+                "ts": now,
+                "n": number,
+            }
+            device.raw("stations/b1", json.dumps(document).encode())
+        device.raw("stations/b1", json.dumps({"battery": {"soc": "?"}, "values": [], "ts": now, "n": 5}).encode())
+        device.raw("stations/b1", json.dumps({"battery": {"soc": 66}, "ts": now, "n": 6}).encode())
+        tape.until(lambda: len(tape.samples("soc")) == 4, "the samples")
+        tape.until(tape.letters, "the dead letter")
+    assert [(s.value, s.sequence, s.event_time) for s in tape.samples("soc")] == [
+        (61, 1, now * 1000), (62, 2, now * 1000), (64, 4, now * 1000), (66, 6, now * 1000),
+    ]  # fmt: skip
+    assert [s.value for s in tape.samples("power")] == [1, 2, 4]
+    first, second = tape.gaps()
+    assert (first.point, first.first, first.last) == (None, 3, 3)
+    assert (second.first, second.last) == (5, 5)
+    assert "soc: the field 'battery.soc'" in tape.letters()[0].reason

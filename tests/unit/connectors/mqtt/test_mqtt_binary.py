@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 
 from connectors.mqtt.binary import protobuf_reader, raw_reader, read_cbor
 from connectors.mqtt.config import JsonPaths, Protobuf, Raw, RawType
-from connectors.mqtt.payload import Refused, Sample
+from connectors.mqtt.payload import Refused, Sample, read_sample
 from schemas.base import Quality
 
-PATHS = JsonPaths(value="data.0.v", time="t", sequence="n", quality="q")
+PATHS = JsonPaths.model_validate({"value": "data.0.v", "time": "t", "sequence": "n", "quality": "q"})
 NOW = datetime.datetime(2026, 11, 21, 7, 0, 0, 250_000, datetime.UTC)
 MICROS = 1_795_244_400_250_000
 
 
 def test_cbor_when_it_holds_a_sample_reads_it_with_its_own_time() -> None:
     raw = cbor2.dumps({"data": [{"v": 61.5}], "t": NOW, "n": 7, "q": "good"})
-    assert read_cbor(raw, PATHS) == Sample(61.5, MICROS, 7)
+    assert read_sample(read_cbor(raw), PATHS) == Sample(61.5, MICROS, 7)
 
 
 BOMBS = {
@@ -44,7 +44,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_cbor_when_hostile_is_refused(name: str) -> None:
     with pytest.raises(Refused):
-        read_cbor(BOMBS[name], JsonPaths())
+        read_cbor(BOMBS[name])
 
 
 @given(st.binary(max_size=200))
@@ -54,7 +54,7 @@ def test_cbor_when_hostile_is_refused(name: str) -> None:
 @example(b"\xd8\x1c\x81\xd8\x1d\x00")
 def test_cbor_when_bytes_are_arbitrary_is_a_finite_sample_or_refused(raw: bytes) -> None:
     with contextlib.suppress(Refused):
-        value = read_cbor(raw, JsonPaths()).value
+        value = read_sample(read_cbor(raw), JsonPaths()).value
         assert value is None or math.isfinite(value)
 
 
@@ -98,11 +98,11 @@ def test_protobuf_when_described_reads_the_sample_and_its_defaults(described: Pa
         pool.Add(file)
     kind: Any = GetMessageClass(pool.FindMessageTypeByName("plant.Sample"))
     paths = JsonPaths.model_validate({"value": "data.1.v", "time": "t", "time_format": "us", "sequence": "n"})
-    read = protobuf_reader(Protobuf(descriptor_file=described, message="plant.Sample"), paths)
+    read = protobuf_reader(Protobuf(descriptor_file=described, message="plant.Sample"))
     message = kind(data=[{"v": 1.0}, {"v": 61.5}], t=MICROS)
-    assert read(message.SerializeToString()) == Sample(61.5, MICROS, 0, quality=Quality.GOOD)
+    assert read_sample(read(message.SerializeToString()), paths) == Sample(61.5, MICROS, 0, quality=Quality.GOOD)
     with pytest.raises(Refused, match=r"field 'data.1.v' \(value\) is missing"):
-        read(kind(t=MICROS).SerializeToString())
+        read_sample(read(kind(t=MICROS).SerializeToString()), paths)
     with pytest.raises(Refused, match=r"no plant.Sample"):
         read(b"\xff\xff")
 

@@ -11,11 +11,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.mqtt.config import JsonPaths, TimeFormat
-from connectors.mqtt.payload import LIMIT, Refused, Sample, read_json, read_number
+from connectors.mqtt.payload import (
+    ABSENT,
+    LIMIT,
+    Refused,
+    Sample,
+    find,
+    read_json,
+    read_number,
+    read_sample,
+    read_samples,
+)
 from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 from schemas.cloudevents import timestamp
 
-PATHS = JsonPaths(value="value", time="time", sequence="sequence", quality="quality", unit="unit")
+PATHS = JsonPaths.model_validate({name: name for name in ("value", "time", "sequence", "quality", "unit")})
 T = 1_795_244_400_250_000
 GOOD = {"value": 61.5, "time": "2026-11-21T07:00:00.250Z", "sequence": 7}
 
@@ -24,6 +34,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def sample_of(raw: bytes, paths: JsonPaths) -> Sample:
+    return read_sample(read_json(raw), paths)
 
 
 def holds_to_the_contract(read: Callable[[bytes], Sample], raw: bytes) -> None:
@@ -53,7 +67,7 @@ def holds_to_the_contract(read: Callable[[bytes], Sample], raw: bytes) -> None:
 @example(b'{"value": 1, "sequence": 1, "time": 1' + b"0" * 6000 + b"}")
 def test_payload_when_bytes_are_arbitrary_is_a_valid_sample_or_refused(raw: bytes) -> None:
     for paths in (PATHS, JsonPaths()):
-        holds_to_the_contract(functools.partial(read_json, paths=paths), raw)
+        holds_to_the_contract(functools.partial(sample_of, paths=paths), raw)
     holds_to_the_contract(read_number, raw)
 
 
@@ -66,13 +80,13 @@ def test_payload_when_json_is_arbitrary_is_a_valid_sample_or_refused(document: d
     raw = json.dumps(document).encode()
     for time_format in TimeFormat:
         paths = PATHS.model_copy(update={"time_format": time_format})
-        holds_to_the_contract(functools.partial(read_json, paths=paths), raw)
+        holds_to_the_contract(functools.partial(sample_of, paths=paths), raw)
 
 
 @given(st.floats(-1e18, 1e18, allow_nan=False))
 def test_payload_when_a_number_is_plain_or_json_it_is_read_exactly(number: float) -> None:
     assert read_number(f" {number!r}\n".encode()).value == number
-    assert read_json(json.dumps({"value": number}).encode(), JsonPaths()).value == number
+    assert read_sample(read_json(json.dumps({"value": number}).encode()), JsonPaths()).value == number
 
 
 @pytest.mark.parametrize("raw", [b"", b"nan", b"inf", b"-Infinity", b"1_000", b"0x10", b"1,5", b"12 MW", "١".encode()])
@@ -96,7 +110,7 @@ def test_payload_when_the_same_time_is_written_in_any_format_it_is_the_same_time
 
 def _time_of(written: object, time_format: TimeFormat) -> int | None:
     paths = PATHS.model_copy(update={"time_format": time_format})
-    return read_json(json.dumps({**GOOD, "time": written}).encode(), paths).time
+    return read_sample(read_json(json.dumps({**GOOD, "time": written}).encode()), paths).time
 
 
 @pytest.mark.parametrize(
@@ -119,14 +133,14 @@ def _time_of(written: object, time_format: TimeFormat) -> int | None:
 )
 def test_payload_when_a_field_is_wrong_the_reason_names_what_is_allowed(change: dict[str, object], words: str) -> None:
     with pytest.raises(Refused, match=words):
-        read_json(json.dumps({**GOOD, **change}).encode(), PATHS)
+        read_sample(read_json(json.dumps({**GOOD, **change}).encode()), PATHS)
 
 
 @pytest.mark.parametrize("missing", ["value", "time", "sequence"])
 def test_payload_when_a_named_field_is_missing_is_refused(missing: str) -> None:
     document = {key: value for key, value in GOOD.items() if key != missing}
     with pytest.raises(Refused, match=f"{missing!r} .* is missing"):
-        read_json(json.dumps(document).encode(), PATHS)
+        read_sample(read_json(json.dumps(document).encode()), PATHS)
 
 
 @pytest.mark.parametrize(
@@ -148,23 +162,64 @@ def test_payload_when_a_named_field_is_missing_is_refused(missing: str) -> None:
 def test_payload_when_quality_is_said_or_doubtful_it_is_kept(
     change: dict[str, object], value: float | None, quality: Quality
 ) -> None:
-    sample = read_json(json.dumps({**GOOD, **change}).encode(), PATHS)
+    sample = read_sample(read_json(json.dumps({**GOOD, **change}).encode()), PATHS)
     assert (sample.value, sample.quality, sample.time, sample.sequence) == (value, quality, T, 7)
     assert bool(sample.reason) == (quality is not Quality.GOOD)
 
 
 def test_payload_when_the_sample_is_nested_follows_keys_and_list_places() -> None:
-    paths = JsonPaths(value="data.1.v", unit="meta.unit")
-    sample = read_json(b'{"data": [{"v": 1}, {"v": 2}], "meta": {"unit": "MW"}}', paths)
+    paths = JsonPaths.model_validate({"value": "data.1.v", "unit": "meta.unit"})
+    sample = read_sample(read_json(b'{"data": [{"v": 1}, {"v": 2}], "meta": {"unit": "MW"}}'), paths)
     assert (sample.value, sample.unit) == (2.0, "MW")
     for missing in ("data.2.v", "data.x.v", "data.-1.v", "data.1.v.w"):
         with pytest.raises(Refused, match="missing"):
-            read_json(b'{"data": [{"v": 1}, {"v": 2}]}', JsonPaths(value=missing))
+            read_sample(read_json(b'{"data": [{"v": 1}, {"v": 2}]}'), JsonPaths.model_validate({"value": missing}))
 
 
 def test_payload_when_it_is_huge_is_refused_before_it_is_parsed() -> None:
     raw = b'{"value": 1, "note": "' + b"x" * LIMIT + b'"}'
     with pytest.raises(Refused, match=f"{len(raw)} bytes"):
-        read_json(raw, JsonPaths())
+        read_sample(read_json(raw), JsonPaths())
     with pytest.raises(Refused, match="bytes"):
         read_number(b"1" * (LIMIT + 1))
+
+
+DOCUMENT = {"values": [{"id": "u1.soc", "v": 61.5}, {"id": 7, "v": 3}], "meta": {"a.b": 1}, "list": [[1, 2], 5]}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (("values", "id=u1.soc", "v"), 61.5),
+        (("values", "id=7", "v"), 3),
+        (("values", "id=8", "v"), ABSENT),
+        (("values", "1", "v"), 3),
+        (("values", "2", "v"), ABSENT),
+        (("values", "v"), ABSENT),
+        (("meta", "a.b"), 1),
+        (("list", "0", "1"), 2),
+        (("list", "id=5"), ABSENT),
+        (("meta", "a.b", "c"), ABSENT),
+    ],
+)
+def test_find_when_steps_are_keys_places_and_choices_gives_what_stands_there(
+    path: tuple[str, ...], expected: object
+) -> None:
+    assert find(DOCUMENT, path) == expected
+
+
+@given(json_values, st.lists(st.text(max_size=4) | st.sampled_from(["0", "id=1", "=", "²"]), max_size=4))
+def test_find_when_document_and_path_are_arbitrary_never_fails(document: object, path: list[str]) -> None:
+    find(document, tuple(path))
+
+
+def test_payload_when_it_has_several_values_each_is_read_or_refused_by_itself() -> None:
+    points = [
+        (name, JsonPaths.model_validate({"value": f"data.{name}", "sequence": "n"}))
+        for name in ("soc", "power", "flow")
+    ]
+    assert read_samples({"data": {"soc": 61.5, "power": "much"}, "n": 7}, points)[0] == ("soc", Sample(61.5, None, 7))
+    (_, (name, refused)) = read_samples({"data": {"soc": 61.5, "power": "much"}, "n": 7}, points)
+    assert (name, "'data.power' (value) is 'much'" in str(refused)) == ("power", True)
+    with pytest.raises(Refused, match=r"no point's value is in it; looked for 'data.soc', 'data.power', 'data.flow'"):
+        read_samples({"data": {}, "n": 7}, points)

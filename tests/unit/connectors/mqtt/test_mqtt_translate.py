@@ -35,6 +35,31 @@ def translator() -> Translator:
                         "payload": "number",
                         "points": [{"name": "pressure", "unit": "bar"}],
                     },
+                    {
+                        "filter": "stations/{device}",
+                        "json": {"time": "ts", "time_format": "ms", "sequence": "n"},
+                        "points": [
+                            {"name": "soc", "unit": "%", "value": "battery.soc"},
+                            {"name": "power", "unit": "MW", "value": ["values", "id=u1.p", "v"]},
+                        ],
+                    },
+                    {
+                        "filter": "meters/{device}",
+                        "points": [
+                            {"name": "in", "unit": "MW.h", "value": "in"},
+                            {"name": "out", "unit": "MW.h", "value": "out"},
+                        ],
+                    },
+                ],
+                "status": [
+                    {"filter": "plants/{device}/status", "online": ["online", "1"], "offline": ["offline", "0"]},
+                    {
+                        "filter": "pipe/state",
+                        "device": "pipeline-1",
+                        "path": "up",
+                        "online": ["true"],
+                        "offline": ["false"],
+                    },
                 ],
             }
         )
@@ -43,14 +68,21 @@ def translator() -> Translator:
 
 def read(translator: Translator, document: dict[str, Any], *, retained: bool = False, at: int = T) -> Telemetry:
     raw = json.dumps(document).encode()
-    return translator.translate("plants/battery-1/soc", raw, retained=retained, receive_time=at)[0]
+    return one(translator, "plants/battery-1/soc", raw, retained=retained, at=at)[0]
+
+
+def one(
+    translator: Translator, topic: str, raw: bytes, *, retained: bool = False, at: int = T
+) -> tuple[Telemetry, str]:
+    found = translator.translate(topic, raw, retained=retained, receive_time=at)
+    (record,) = found.records
+    assert not found.refused
+    return record
 
 
 def test_translate_when_the_payload_says_everything_keeps_its_times_and_its_id(translator: Translator) -> None:
-    first = translator.translate("plants/battery-1/soc", json.dumps(SAMPLE).encode(), retained=False, receive_time=T)
-    again = translator.translate(
-        "plants/battery-1/soc", json.dumps(SAMPLE).encode(), retained=False, receive_time=T + 9
-    )
+    first = one(translator, "plants/battery-1/soc", json.dumps(SAMPLE).encode())
+    again = one(translator, "plants/battery-1/soc", json.dumps(SAMPLE).encode(), at=T + 9)
     assert first[0] == Telemetry(
         device="battery-1", point="soc", value=61.5, unit="%", sequence=7, event_time=T, receive_time=T
     )
@@ -61,9 +93,10 @@ def test_translate_when_the_payload_says_everything_keeps_its_times_and_its_id(t
 def test_translate_when_the_payload_has_no_time_takes_the_receive_time_and_makes_the_id_of_it(
     translator: Translator,
 ) -> None:
-    record, event_id, sequence = translator.translate("pipe/pressure", b"62.4", retained=False, receive_time=T)
+    record, event_id = one(translator, "pipe/pressure", b"62.4")
     assert (record.device, record.point, record.value, record.unit) == ("pipeline-1", "pressure", 62.4, "bar")
-    assert (record.event_time, event_id, sequence) == (T, f"pipe/pressure/{T}", None)
+    assert (record.event_time, event_id) == (T, f"pipe/pressure/{T}")
+    assert translator.translate("pipe/pressure", b"62.4", retained=False, receive_time=T).sequence is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +120,7 @@ def test_translate_when_the_source_says_bad_a_doubt_does_not_make_it_better(tran
 def test_translate_when_retained_says_so_and_doubts_what_has_no_time_of_its_own(translator: Translator) -> None:
     timed = read(translator, SAMPLE, retained=True, at=T + 3_600_000_000)
     assert (timed.event_time, timed.quality, timed.reason) == (T, Quality.GOOD, "retained")
-    plain, _, _ = translator.translate("pipe/pressure", b"62.4", retained=True, receive_time=T)
+    plain, _ = one(translator, "pipe/pressure", b"62.4", retained=True)
     assert plain.quality is Quality.UNCERTAIN
     assert "retained" in plain.reason
 
@@ -113,3 +146,101 @@ def test_translate_when_the_message_fits_nothing_known_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=words):
         translator.translate(topic, json.dumps(document).encode(), retained=False, receive_time=T)
+
+
+def test_translate_when_a_payload_has_several_values_each_becomes_a_record_of_the_same_time_and_number(
+    translator: Translator,
+) -> None:
+    document = {"battery": {"soc": 61.5}, "values": [{"id": "u1.p", "v": -3}], "ts": T // 1000, "n": 7}
+    found = translator.translate(
+        "stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T + 9
+    )
+    assert (found.device, found.point, found.counter, found.sequence) == ("battery-1", None, "stations/{device}", 7)
+    assert [(record.point, record.value, record.unit, record.event_time, record.sequence, identity)
+            for record, identity in found.records] == [
+        ("soc", 61.5, "%", T, 7, f"battery-1/soc/{T}/7"),
+        ("power", -3.0, "MW", T, 7, f"battery-1/power/{T}/7"),
+    ]  # fmt: skip
+
+
+def test_translate_when_one_of_several_values_cannot_be_read_the_others_are(translator: Translator) -> None:
+    document = {"battery": {"soc": "full"}, "values": [{"id": "u1.p", "v": -3}], "ts": T // 1000, "n": 7}
+    found = translator.translate("stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T)
+    assert [record.point for record, _ in found.records] == ["power"]
+    assert found.refused == ["soc: the field 'battery.soc' (value) is 'full', expected a number, true, false or null"]
+    document["values"] = []
+    with pytest.raises(Refused, match="soc: the field"):
+        translator.translate("stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T)
+
+
+def test_translate_when_several_values_have_neither_time_nor_number_their_ids_differ(translator: Translator) -> None:
+    found = translator.translate("meters/battery-1", b'{"in": 1, "out": 2}', retained=False, receive_time=T)
+    assert [identity for _, identity in found.records] == [f"meters/battery-1/{T}/in", f"meters/battery-1/{T}/out"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "device", "online"),
+    [
+        ("plants/battery-1/status", b"online", "battery-1", True),
+        ("plants/battery-1/status", b"0", "battery-1", False),
+        ("pipe/state", b'{"up": false}', "pipeline-1", False),
+        ("pipe/state", b'{"up": true, "since": 3}', "pipeline-1", True),
+    ],
+)
+def test_stated_when_the_topic_is_one_of_status_says_whether_the_device_is_there(
+    translator: Translator, topic: str, payload: bytes, device: str, online: bool
+) -> None:
+    found = translator.stated(topic, payload)
+    assert found is not None
+    assert (found.device, found.online) == (device, online)
+
+
+def test_stated_when_the_topic_is_one_of_values_says_nothing(translator: Translator) -> None:
+    assert translator.stated("plants/battery-1/soc", b"offline") is None
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "words"),
+    [
+        ("plants/battery-1/status", b"Offline", "'Offline', which is none of 'online', '1', 'offline', '0'"),
+        ("plants/battery-1/status", b"", "the status is ''"),
+        ("plants/battery-9/status", b"offline", "unknown device 'battery-9'"),
+        ("pipe/state", b"offline", "not valid JSON"),
+        ("pipe/state", b'{"down": true}', "the status is ''"),
+    ],
+)
+def test_stated_when_the_words_mean_nothing_known_is_refused(
+    translator: Translator, topic: str, payload: bytes, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        translator.stated(topic, payload)
+
+
+SEVERAL = {"filter": "s/{device}", "points": [{"name": "a", "unit": "1", "value": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "words"),
+    [
+        ("subscriptions", {**SEVERAL, "filter": "s/{device}/{point}"}, "named by it"),
+        ("subscriptions", {**SEVERAL, "point": "a"}, "named by it"),
+        ("subscriptions", {**SEVERAL, "payload": "number"}, "need payload"),
+        ("subscriptions", {**SEVERAL, "json": {"value": "x"}}, "json.value is for filters with one value"),
+        (
+            "subscriptions",
+            {**SEVERAL, "points": [*SEVERAL["points"], {"name": "b", "unit": "1"}]},
+            "each point needs the path of its value, or none: b have none",
+        ),
+        ("subscriptions", {**SEVERAL, "points": [{"name": "a", "unit": "1", "value": "a..b"}]}, "keys joined by dots"),
+        ("status", {"filter": "s/status"}, r"the filter must hold \{device\}, or else device must be set"),
+        ("status", {"filter": "s/{device}/{point}"}, "a status is the device's"),
+        ("status", {"filter": "s/{device}", "offline": ["online"]}, "online cannot mean both"),
+        ("status", {"filter": "s/status", "device": "b9"}, r"status\[0\].device: 'b9' is not among the devices"),
+    ],
+)
+def test_settings_when_several_values_or_a_status_do_not_fit_say_what_is_wrong(
+    section: str, entry: dict[str, Any], words: str
+) -> None:
+    whole = {"host": "localhost", "devices": [{"name": "b1"}], "subscriptions": [SEVERAL], section: [entry]}
+    with pytest.raises(ValueError, match=words):
+        MqttConfig.model_validate(whole)
