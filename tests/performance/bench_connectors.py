@@ -24,7 +24,8 @@ from streams import pipeline
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
-from tests.performance.connectors import away, soak
+from tests.performance.connectors import soak
+from tests.performance.connectors.away import run as away
 from tests.performance.connectors.figures import Figure
 
 ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua", "websocket", "fix")
@@ -77,7 +78,13 @@ def tell(found: dict[str, list[Figure]], given: argparse.Namespace) -> int:
     table = Table("connector", "what", "measured", "aim", "bare library", "of bare")
     for name, figures in found.items():
         for each in figures:
-            aim = f"≥ {each.least:,.0f}" if each.least is not None else f"≤ {each.most:,.0f}" if each.most else ""
+            aim = (
+                f"≥ {each.least:,.0f}"
+                if each.least is not None
+                else f"≤ {each.most:,.0f}"
+                if each.most is not None
+                else ""
+            )
             table.add_row(
                 name,
                 each.what,

@@ -50,6 +50,8 @@ class Session:
         self._steady = steady
         self._sent = self._heard = 0
         self._tested = False
+        self._unread: int | None = None  # when reading stopped: what has waited since may be as old
+        self._rested = 0  # when nobody read last, by the steady clock
         self._asked: tuple[int, int] | None = None  # first number asked for, and the highest that was seen then
         self._asked_at = 0
         self._attempts = 0
@@ -92,11 +94,15 @@ class Session:
     def tick(self, now: int, *, reading: bool = True) -> list[Output]:
         """Heartbeats, test requests and patience; call it a few times in a heartbeat interval.
 
-        ``reading`` false: nobody reads at the moment, so that silence says nothing about the peer.
+        ``reading`` false: nobody reads at the moment, so that silence says nothing about the peer, nor the age of what
+        is read afterwards about its clock.
         """
         beat, elapsed = self._who.heartbeat, self._elapsed(now)
         if not reading:
-            self._heard = elapsed
+            self._heard = self._rested = elapsed
+            self._unread = now if self._unread is None else self._unread
+        elif elapsed - self._rested > 2 * beat:
+            self._unread = None  # what waited has been read long since
         quiet = elapsed - self._heard
         if self.phase in (Phase.LOGON, Phase.LOGOUT) and quiet > min(beat, 10_000_000):
             return [self._end(f"no answer to the {self.phase.value[:-5]} within {min(beat, 10_000_000) / 1e6:g} s")]
@@ -173,7 +179,9 @@ class Session:
         except (ValueError, UnicodeDecodeError):
             out = self._reject(sequence, 6, "SendingTime (52) or OrigSendingTime (122) is no time", now)
             return out + (self._passed(sequence) if sequence == self.next_in else [])
-        if abs(sent - now) > who.clock_tolerance:
+        if abs(sent - now) <= who.clock_tolerance:
+            self._unread = None
+        elif self._unread is None or not self._unread - who.clock_tolerance <= sent <= now:
             out = self._reject(sequence, 10, "SendingTime accuracy problem", now)
             reason = f"the peer's clock and ours are {(sent - now) / 1e6:.1f} s apart; set the clocks"
             return [*out, *self._goodbye(reason, now)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from schemas.gaps import Gap
 from schemas.telemetry import Telemetry
 from schemas.topics import Topic
 from streams.engine.cluster import Cluster
+from streams.local.kafka import Kafka
 from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
 
@@ -262,6 +265,17 @@ def late_kafka(kafka: str) -> Iterator[LateKafka]:
     late = LateKafka(kafka)
     yield late
     late.close()
+
+
+@contextmanager
+def frozen(broker: Kafka) -> Iterator[None]:
+    """A Kafka of the test's own stands still while the block lasts, with its connections open."""
+    group = json.loads((broker.folder / "kafka.json").read_text())["pid"]  # of the broker and of what guards it
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
 
 
 class MachineClock:

@@ -11,7 +11,6 @@ from schemas.base import Coordinates
 from schemas.dead_letters import DeadLetter
 from schemas.fills import Fill
 from schemas.gaps import Gap
-from streams.engine.cluster import Cluster
 from tests.conftest import wait_until
 
 pytest.importorskip("quickfix", reason="quickfix is not installed: make quickfix compiles it")
@@ -66,29 +65,6 @@ def test_drop_copy_when_trades_are_corrected_and_cancelled_ends_right(cluster, r
     assert quantity(records.of(Fill)) == 40_000
     reasons = [letter.reason for letter in records.of(DeadLetter)]
     assert ["never booked" in reasons[0], "belongs to no book" in reasons[1]] == [True, True]
-
-
-def test_drop_copy_when_kafka_is_away_for_longer_than_heartbeats_the_session_lives_and_each_fill_comes_once(
-    cluster, records, tmp_path, free_port, late_kafka
-):
-    away = Cluster(late_kafka.address, prefix=cluster.prefix)
-    settings = drop_copy(tmp_path, free_port, heartbeat=1)
-    with Peer(tmp_path / "peer", free_port) as peer:
-        with running(away, settings, patience=0.0, max_outstanding=5):
-            wait_until(peer.on.is_set)
-            for number in range(50):
-                report(peer, number)
-            # 2.4 heartbeats without a word would end the session, if anybody read
-            wait_until(lambda: sum(one["35"] == "0" for one in list(peer.admin)) >= 3)
-            assert peer.on.is_set()
-            assert peer.logons == 1
-        wait_until(lambda: not peer.on.is_set())  # it was told to stop, and stopped
-        with running(away, settings, max_outstanding=5):
-            wait_until(peer.on.is_set)
-            late_kafka.come()
-            records.until(lambda: len(distinct(records.of(Fill))) == 50, "every fill")
-            assert peer.logons == 2, "the silence was blamed on the venue"
-    assert [fill.fill_id for fill in records.of(Fill)] == reported(range(50))
 
 
 def test_drop_copy_when_the_venue_restarts_goes_on_where_it_was_and_takes_nothing_under_other_numbers(

@@ -4,67 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from connectors.market.websocket.config import WebSocketConfig
-from connectors.market.websocket.connector import WebSocketConnector
-from connectors.publisher import Publisher
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Device
-from streams.engine.cluster import Cluster
 from tests.conftest import wait_until
 from tests.integration.connectors.market.exchange import Exchange
-
-
-def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
-    level = {"bids": "bids", "asks": "asks", "sequence": "seq"}
-    book = {"symbol": "data.sym", "sequence": "data.to", "bids": "data.b", "asks": "data.a"}
-    trade = {"symbol": "data.sym", "price": "data.p", "size": "data.q", "sequence": "data.n"}
-    return WebSocketConfig.model_validate(
-        {
-            "name": "ws",
-            "url": f"ws://127.0.0.1:{exchange.port}/feed",
-            "venue": "X",
-            "backoff_ceiling": 0.5,
-            "instruments": [{"instrument": "HENRY-HUB", "symbol": "NG"}],
-            "subscribe": ['{"op": "subscribe", "symbols": {symbols}}'],
-            "snapshot": {
-                "url": f"http://127.0.0.1:{exchange.http.server_address[1]}/book/{{symbol}}",
-                "answer": {"kind": "snapshot", "when": {}, **level},
-                "timeout": 1,
-            },
-            "messages": [
-                {"kind": "update", "when": {"type": "book"}, **book},
-                {"kind": "trade", "when": {"type": "trade"}, **trade},
-                {"kind": "error", "when": {"type": "error"}},
-            ],
-            "max_message": 65536,
-            **given,
-        },
-        context={"folder": Path()},
-    )
-
-
-@contextmanager
-def running(cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int) -> Iterator[None]:
-    """The feed while the block lasts. ``patience``: how long records that wait for Kafka are waited for at the end."""
-    publisher, stop = Publisher(cluster, "websocket", **bounds), threading.Event()
-    thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(5)
-        publisher.close(patience)
-    assert not thread.is_alive(), "the connector did not stop"
+from tests.integration.connectors.market.websocketfeeds import config, running
 
 
 def gap(exchange: Exchange) -> None:
@@ -212,26 +160,3 @@ def test_websocket_when_our_clock_is_set_the_connection_lives_on_and_silence_is_
     assert times == sorted(set(times)), "receive times never go back"
     with running(cluster, config(exchange, silence=1)):  # our clock stands still now, until it has caught up
         records.until(lambda: len(exchange.connections) > 2, "another connection after a second of silence")
-
-
-def test_websocket_when_kafka_is_away_reading_stops_and_no_change_is_missing_afterwards(
-    cluster, records, exchange, late_kafka
-):
-    """A small bound stands for a long time: records wait without a limit. Told to stop, it stops all the same."""
-    away = Cluster(late_kafka.address, prefix=cluster.prefix)
-    with running(away, config(exchange, heartbeat=1), patience=0.0, max_outstanding=1):
-        wait_until(lambda: bool(exchange.subscribed) and exchange.fetched > 0)
-        exchange.send(*(exchange.change() for _ in range(300)))
-        wait_until(lambda: exchange.connections[0].close_code is not None)  # nobody reads the answer to a ping
-    exchange.subscribed.clear()
-    exchange.fetched = 0
-    with running(away, config(exchange), max_outstanding=5):
-        wait_until(lambda: bool(exchange.subscribed))
-        wait_until(lambda: exchange.fetched > 0)
-        for _ in range(50):
-            exchange.send(exchange.change())
-        late_kafka.come()
-        records.until(lambda: records.ticks() and records.ticks()[-1].bid == exchange.best, "the last change")
-    bids = [tick.bid for tick in records.ticks()]
-    assert bids == [exchange.best - 0.5 * n for n in range(len(bids) - 1, -1, -1)], "each change, in order"
-    assert not records.gaps("sequence")

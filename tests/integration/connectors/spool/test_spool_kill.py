@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,7 +16,7 @@ from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
 from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
-from tests.integration.connectors.conftest import Tape
+from tests.integration.connectors.conftest import Tape, frozen
 from tests.integration.connectors.modbus.counterparts import server
 from tests.integration.connectors.opcua.counting import Counting
 from tests.integration.connectors.opcua.plant import URI
@@ -76,20 +74,16 @@ def test_connector_when_killed_while_kafka_hangs_loses_nothing_that_had_reached_
         farm = stack.enter_context(Counting(every=0.05))
         broker = stack.enter_context(Kafka(tmp_path / "kafka"))
         config = CONFIG.format(port=meter.port, url=farm.url, uri=URI)
-        pid = json.loads((tmp_path / "kafka" / "kafka.json").read_text())["pid"]
-        try:
-            with process(config, broker.address, partitions=1):
-                wait_until(lambda: meter.answered > 5)
-                tape = Tape(Cluster(broker.address), CONNECTORS["opcua"])
-                stack.callback(tape.close)
-                tape.until(lambda: values(tape, "counter") and values(tape, "farm"), "the first values")
-                os.kill(pid, signal.SIGSTOP)
-                before, counted = meter.answered, farm.written
-                wait_until(lambda: meter.answered >= before + 10 and farm.written >= counted + 10)
-                safe, kept = meter.answered, farm.written
-                wait_until(lambda: meter.answered >= safe + 30 and farm.written >= kept + 30)
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        with ExitStack() as hanging, process(config, broker.address, partitions=1):
+            wait_until(lambda: meter.answered > 5)
+            tape = Tape(Cluster(broker.address), CONNECTORS["opcua"])
+            stack.callback(tape.close)
+            tape.until(lambda: values(tape, "counter") and values(tape, "farm"), "the first values")
+            hanging.enter_context(frozen(broker))
+            before, counted = meter.answered, farm.written
+            wait_until(lambda: meter.answered >= before + 10 and farm.written >= counted + 10)
+            safe, kept = meter.answered, farm.written
+            wait_until(lambda: meter.answered >= safe + 30 and farm.written >= kept + 30)
         killed, ended = meter.answered, farm.written
         with process(config, broker.address, partitions=1) as second:
             wait_until(lambda: meter.answered > killed + 10, 30)

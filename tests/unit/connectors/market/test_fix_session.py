@@ -116,6 +116,24 @@ def test_session_when_nobody_reads_does_not_blame_the_peer():
     assert not of(session.tick(NOW + 101_000_000), Close)
 
 
+def test_session_when_nobody_read_for_long_takes_what_waited_and_nothing_that_is_older():
+    resumed = NOW + 1_800_000_000
+    for sent_at, refused in ((NOW - 1_000_000, False), (NOW + 900_000_000, False), (NOW - 300_000_000, True)):
+        session = on()
+        session.tick(NOW, reading=False)
+        session.tick(resumed - 100_000, reading=False)
+        session.tick(resumed)
+        assert bool(of(session.received(message("8", 2, now=sent_at), resumed), Close)) is refused
+    session = on()
+    session.tick(NOW, reading=False)
+    session.received(message("8", 2, now=resumed), resumed)
+    assert of(session.received(message("8", 3, now=NOW), resumed), Close), "all that waited had been read"
+    session = on()
+    session.tick(resumed, reading=False)
+    session.tick(resumed + 61_000_000)
+    assert of(session.received(message("8", 2, now=NOW), resumed + 61_000_000), Close), "it does not wait so long"
+
+
 @pytest.mark.parametrize("jump", [3_600_000_000, -3_600_000_000])
 def test_session_when_our_clock_is_set_measures_heartbeats_and_patience_as_ever(jump):
     passed = 0
