@@ -132,7 +132,8 @@ class Subscription(Section):
     """One topic filter with named levels, how its payloads are read, and the points that it may bring.
 
     A filter without ``{device}`` needs ``device``, one without ``{point}`` needs ``point``, or a ``value`` of each
-    point. Of filters that match the same topic the first in the file reads it.
+    point. ``each``: where a payload has a list of documents, each read as if it had come alone. Of filters that match
+    the same topic the first in the file reads it.
     """
 
     filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
@@ -140,6 +141,7 @@ class Subscription(Section):
     point: Name | None = None
     payload: PayloadFormat = PayloadFormat.JSON
     json_paths: JsonPaths = Field(default=JsonPaths(), alias="json")
+    each: Path | None = None
     protobuf: Protobuf | None = None
     raw: Raw | None = None
     points: Annotated[tuple[Point, ...], Field(min_length=1)]
@@ -166,8 +168,11 @@ class Subscription(Section):
             problems.append(f"points named twice: {', '.join(twice)}")
         if self.point is not None and self.point not in {point.name for point in self.points}:
             problems.append(f"point {self.point!r} is not among the points")
-        if self.payload in (PayloadFormat.NUMBER, PayloadFormat.RAW) and self.json_paths != JsonPaths():
-            problems.append('json paths need payload = "json", "cbor" or "protobuf"')
+        has_paths = self.json_paths != JsonPaths() or self.each is not None
+        if has_paths and self.payload in (PayloadFormat.NUMBER, PayloadFormat.RAW):
+            problems.append('json paths and each need payload = "json", "cbor" or "protobuf"')
+        if self.each is not None and self.json_paths.time is None:
+            problems.append("each needs json.time: without times of their own the documents of a list are all of now")
         for name, found in (("protobuf", self.protobuf), ("raw", self.raw)):
             if (self.payload == name) != (found is not None):
                 problems.append(f'payload = "{name}" and a section {name} belong together')

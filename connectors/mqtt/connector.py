@@ -15,7 +15,7 @@ from connectors.mqtt.headers import headers
 from connectors.mqtt.link import Link
 from connectors.mqtt.payload import Refused
 from connectors.mqtt.session import Session, Subscribe
-from connectors.mqtt.translate import Stated, Translator
+from connectors.mqtt.translate import Said, Stated, Translator
 from connectors.outlet import Done, Outlet
 from schemas.base import Quality
 from schemas.gaps import Feed, Gap
@@ -109,33 +109,39 @@ class MqttConnector:
             self._link.drain()
             return
         life = self._link.lives[found.device]
-        gaps = []
+        whole = [(self._arrived(found.device, said, message, receive_time), said.records) for said in found.said]
         if not message.retain:  # what the broker had kept says nothing about whether the device is alive
-            # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the
-            # broker repeats what it was not acknowledged.
-            gaps = self._tracker.arrived(
-                found.device,
-                found.point,
-                sequence=found.sequence if self._sees_all else None,
-                event_time=found.records[0][0].event_time,
-                receive_time=receive_time,
-                counter=found.counter,
-            ).gaps
             life.state(State.LIVE)
-        pending = session.expect(message, len(gaps) + len(found.records) + len(found.refused))
+        count = bool(found.refused) + sum(len(gaps) + len(records) for gaps, records in whole)
+        pending = session.expect(message, count)
         settle = pending.settle if pending else None
-        for gap in gaps:
-            self._outbox.gap(gap, settle)
         about = headers(message)
-        for record, record_id in found.records:
-            life.taken()
-            if record.quality is Quality.BAD:
-                life.failed()
-            self._outlet.seen(record.device, record.point, lambda: payload)
-            self._outbox.sample(record, record_id, settle, about)
-        for reason in found.refused:
-            self._refuse(topic, reason, payload, receive_time, settle)
+        for gaps, records in whole:
+            for gap in gaps:
+                self._outbox.gap(gap, settle)
+            for record, record_id in records:
+                life.taken()
+                if record.quality is Quality.BAD:
+                    life.failed()
+                self._outlet.seen(record.device, record.point, lambda: payload)
+                self._outbox.sample(record, record_id, settle, about)
+        if found.refused:
+            self._refuse(topic, found.refused, payload, receive_time, settle)
         self._link.drain()
+
+    def _arrived(self, device: str, said: Said, message: paho.MQTTMessage, receive_time: int) -> list[Gap]:
+        if message.retain:
+            return []
+        # A repeat is written again under its old id: only Kafka's acknowledgement of the first is proof, and the
+        # broker repeats what it was not acknowledged.
+        return self._tracker.arrived(
+            device,
+            said.point,
+            sequence=said.sequence if self._sees_all else None,
+            event_time=said.records[0][0].event_time,
+            receive_time=receive_time,
+            counter=said.counter,
+        ).gaps
 
     def _refuse(self, topic: str, reason: str, payload: bytes, receive_time: int, settle: Done | None) -> None:
         metrics.ERRORS.labels(self.name, "").inc()

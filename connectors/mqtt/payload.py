@@ -16,6 +16,9 @@ from schemas.base import EARLIEST_TIME, LATEST_TIME, Quality
 LIMIT = 262_144
 """Bytes. One sample takes some hundred; what is far larger is a mistake and not worth the parser's time."""
 
+DOCUMENTS = 1_000
+"""In one payload: it becomes records faster than they can be held back."""
+
 _NUMBER = re.compile(rb"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUE_LIMIT = 1e18
@@ -57,6 +60,16 @@ def read_json(raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(f"not valid JSON: {error}; begins with {_shown(raw)}") from None
+
+
+def listed(document: Any, path: tuple[str, ...]) -> list[Any]:
+    """The documents in the list at ``path``. Raises :class:`Refused`."""
+    found = find(document, path)
+    if isinstance(found, list):
+        if len(found) > DOCUMENTS:
+            raise Refused(f"{len(found)} documents in {_dotted(path)}; a payload has at most {DOCUMENTS}")
+        return found
+    raise Refused(f"the field {_dotted(path)} (each) is {'missing' if found is ABSENT else _kind(found)}, not a list")
 
 
 def read_sample(document: Any, paths: JsonPaths) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,24 +11,41 @@ import msgspec
 from connectors.checks import Checks
 from connectors.mqtt import binary
 from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Status, Subscription
-from connectors.mqtt.payload import ABSENT, Refused, Sample, find, read_json, read_number, read_sample, read_samples
+from connectors.mqtt.payload import (
+    ABSENT,
+    Refused,
+    Sample,
+    find,
+    listed,
+    read_json,
+    read_number,
+    read_sample,
+    read_samples,
+)
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
 
 _TOPICS = 10_000  # whose device and point are remembered; a broker may have any number
+_REASONS = 5  # of a payload that are told
 Parts = list[tuple[Point, Sample | Refused]]
 
 
-class Translated(NamedTuple):
-    """What one message says. ``records``: each with its deterministic event id; ``refused``: reasons of what cannot
-    become one. ``sequence`` counts what comes of ``point``; None: the messages that the filter ``counter`` brings."""
+class Said(NamedTuple):
+    """What one document says. ``records``: each with its deterministic event id. ``sequence`` counts what comes of
+    ``point``; None: the documents that the filter ``counter`` brings."""
 
-    device: str
     point: str | None
     counter: str
     sequence: int | None
     records: list[tuple[Telemetry, str]]
-    refused: list[str]
+
+
+class Translated(NamedTuple):
+    """What one message says: its documents in order, and why some of it cannot become a record; empty: all can."""
+
+    device: str
+    said: list[Said]
+    refused: str
 
 
 class Stated(NamedTuple):
@@ -39,31 +56,50 @@ class Stated(NamedTuple):
     online: bool
 
 
-def _documents(one: Subscription) -> Callable[[bytes], Any]:
+def _document(one: Subscription) -> Callable[[bytes], Any]:
     if one.protobuf is not None:
         return binary.protobuf_reader(one.protobuf)
     return binary.read_cbor if one.payload is PayloadFormat.CBOR else read_json
 
 
-def _reader(one: Subscription) -> Callable[[bytes], Sample]:
-    """What reads payloads with one value."""
+def _documents(one: Subscription) -> Callable[[bytes], list[Any]]:
+    """What takes payloads apart; a plain number is the only document of its payload."""
+    if one.payload in (PayloadFormat.NUMBER, PayloadFormat.RAW):
+        return lambda raw: [raw]
+    read, each = _document(one), one.each
+    return (lambda raw: [read(raw)]) if each is None else (lambda raw: listed(read(raw), each))
+
+
+def _value(one: Subscription) -> Callable[[Any], Sample]:
+    """What reads documents with one value."""
     if one.raw is not None:
         return binary.raw_reader(one.raw)
-    if one.payload is PayloadFormat.NUMBER:
-        return read_number
-    document, paths = _documents(one), one.json_paths
-    return lambda raw: read_sample(document(raw), paths)
+    return read_number if one.payload is PayloadFormat.NUMBER else partial(read_sample, paths=one.json_paths)
 
 
-def _alone(point: Point, read: Callable[[bytes], Sample]) -> Callable[[bytes], Parts]:
-    return lambda raw: [(point, read(raw))]
-
-
-def _reader_of_several(one: Subscription) -> Callable[[bytes], Parts]:
-    """What reads payloads with values of several points."""
-    document = _documents(one)
+def _values(one: Subscription) -> Callable[[Any], Parts]:
+    """What reads documents with values of several points."""
     each = [(point, one.json_paths.model_copy(update={"value": point.value})) for point in one.points]
-    return lambda raw: read_samples(document(raw), each)
+    return lambda document: read_samples(document, each)
+
+
+def _alone(point: Point, read: Callable[[Any], Sample]) -> Callable[[Any], Parts]:
+    return lambda document: [(point, read(document))]
+
+
+def _together(reasons: list[str]) -> str:
+    """One reason of many, for one dead letter: a payload can be wrong in a thousand places."""
+    told = "; ".join(reasons[:_REASONS])
+    return f"{told}; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else told
+
+
+class _Route(NamedTuple):
+    """What a topic brings, and how it is read. ``counter``: the filter, if its documents have several values."""
+
+    device: str
+    counter: str
+    documents: Callable[[bytes], list[Any]]
+    read: Callable[[Any], Parts]
 
 
 class Translator:
@@ -73,9 +109,7 @@ class Translator:
         self._clock_tolerance = config.clock_tolerance
         self._checks = Checks()
         self._devices = {device.name for device in config.devices}
-        self._readers = {one.filter: _reader(one) for one in config.subscriptions if not one.several}
-        self._several = {one.filter: _reader_of_several(one) for one in config.subscriptions if one.several}
-        self._subscriptions = config.subscriptions
+        self._subscriptions = [(one, _documents(one), _value(one)) for one in config.subscriptions]
         self._status = config.status
         self._address = lru_cache(_TOPICS)(self._find)
         self._states = lru_cache(_TOPICS)(self._stating)
@@ -107,11 +141,27 @@ class Translator:
 
         Raises :class:`Refused` with a reason when nothing of it can become a record.
         """
-        device, counter, read = self._address(topic)
-        records: list[tuple[Telemetry, str]] = []
+        route = self._address(topic)
+        said: list[Said] = []
         refused: list[str] = []
+        for document in route.documents(payload):
+            try:
+                parts = route.read(document)
+            except Refused as reason:
+                refused.append(str(reason))
+                continue
+            if found := self._said(topic, route, parts, refused, retained, receive_time):
+                said.append(found)
+        if not said:
+            raise Refused(_together(refused) or "there is no document in the list")
+        return Translated(route.device, said, _together(refused))
+
+    def _said(
+        self, topic: str, route: _Route, parts: Parts, refused: list[str], retained: bool, receive_time: int
+    ) -> Said | None:
+        records: list[tuple[Telemetry, str]] = []
         sequence: int | None = None
-        for point, sample in read(payload):
+        for point, sample in parts:
             if isinstance(sample, Refused):
                 refused.append(f"{point.name}: {sample}")
                 continue
@@ -121,14 +171,14 @@ class Translator:
                 )
                 continue
             sequence = sample.sequence
-            record = self._record(device, point, sample, retained, receive_time)
+            record = self._record(route.device, point, sample, retained, receive_time)
             if sample.time is None and sequence is None:
-                records.append((record, f"{topic}/{receive_time}" + (f"/{point.name}" if counter else "")))
+                records.append((record, f"{topic}/{receive_time}" + (f"/{point.name}" if route.counter else "")))
             else:
-                records.append((record, f"{device}/{point.name}/{sample.time or ''}/{record.sequence}"))
+                records.append((record, f"{route.device}/{point.name}/{sample.time or ''}/{record.sequence}"))
         if not records:
-            raise Refused("; ".join(refused))
-        return Translated(device, None if counter else records[0][0].point, counter, sequence, records, refused)
+            return None
+        return Said(None if route.counter else records[0][0].point, route.counter, sequence, records)
 
     def _record(self, device: str, point: Point, sample: Sample, retained: bool, receive_time: int) -> Telemetry:
         quality, reason = self._judge(sample, retained, receive_time)
@@ -145,22 +195,21 @@ class Translator:
         )
         return self._checks.apply(point, record)
 
-    def _find(self, topic: str) -> tuple[str, str, Callable[[bytes], Parts]]:
-        """The device, the filter if its payloads have values of several points, and what reads them."""
-        for subscription in self._subscriptions:
+    def _find(self, topic: str) -> _Route:
+        for subscription, documents, value in self._subscriptions:
             names = subscription.template.match(topic)
             if names is None:
                 continue
             device = subscription.device or names["device"]
             self._known(device)
             if subscription.several:
-                return device, subscription.filter, self._several[subscription.filter]
+                return _Route(device, subscription.filter, documents, _values(subscription))
             name = subscription.point or names["point"]
             point = next((one for one in subscription.points if one.name == name), None)
             if point is None:
                 known = ", ".join(one.name for one in subscription.points)
                 raise Refused(f"unknown point {name[:200]!r}; the filter {subscription.filter} has {known}")
-            return device, "", _alone(point, self._readers[subscription.filter])
+            return _Route(device, "", documents, _alone(point, value))
         raise Refused("no filter of the settings matches this topic")
 
     def _stating(self, topic: str) -> tuple[Status, str] | None:

@@ -168,7 +168,8 @@ def test_mqtt_when_a_payload_has_several_values_each_becomes_a_sample_and_a_miss
             {"name": "power", "unit": "MW", "value": ["values", "id=u1.p", "v"]},
         ],
     }
-    config = settings(mosquitto, subscriptions=[station])
+    buffered = {**station, "filter": "buffered/{device}", "each": "kept"}
+    config = settings(mosquitto, subscriptions=[station, buffered])
     now = time.time_ns() // 1_000_000
     with running(lambda publisher: MqttConnector(config, publisher)):
         tape.until(lambda: REGISTRY.get_sample_value("gridtape_connector_state", LIVE) == 1, "connected")
@@ -182,13 +183,17 @@ def test_mqtt_when_a_payload_has_several_values_each_becomes_a_sample_and_a_miss
             device.raw("stations/b1", json.dumps(document).encode())
         device.raw("stations/b1", json.dumps({"battery": {"soc": "?"}, "values": [], "ts": now, "n": 5}).encode())
         device.raw("stations/b1", json.dumps({"battery": {"soc": 66}, "ts": now, "n": 6}).encode())
-        tape.until(lambda: len(tape.samples("soc")) == 4, "the samples")
+        kept = [{"battery": {"soc": 70 + n}, "ts": now - 9000 + n, "n": n} for n in (1, 2, 4)]
+        device.raw("buffered/b1", json.dumps({"kept": kept}).encode())
+        tape.until(lambda: len(tape.samples("soc")) == 7, "the samples")
         tape.until(tape.letters, "the dead letter")
     assert [(s.value, s.sequence, s.event_time) for s in tape.samples("soc")] == [
         (61, 1, now * 1000), (62, 2, now * 1000), (64, 4, now * 1000), (66, 6, now * 1000),
+        *((70 + n, n, (now - 9000 + n) * 1000) for n in (1, 2, 4)),
     ]  # fmt: skip
     assert [s.value for s in tape.samples("power")] == [1, 2, 4]
-    first, second = tape.gaps()
+    first, second, third = tape.gaps()
     assert (first.point, first.first, first.last) == (None, 3, 3)
     assert (second.first, second.last) == (5, 5)
+    assert (third.first, third.detail) == (3, "number 4 followed 2 on buffered/{device}")
     assert "soc: the field 'battery.soc'" in tape.letters()[0].reason

@@ -44,6 +44,12 @@ def translator() -> Translator:
                         ],
                     },
                     {
+                        "filter": "buffered/{device}/{point}",
+                        "each": "samples",
+                        "json": {"time": "t", "time_format": "us", "sequence": "n"},
+                        "points": [{"name": "soc", "unit": "%"}],
+                    },
+                    {
                         "filter": "meters/{device}",
                         "points": [
                             {"name": "in", "unit": "MW.h", "value": "in"},
@@ -75,7 +81,7 @@ def one(
     translator: Translator, topic: str, raw: bytes, *, retained: bool = False, at: int = T
 ) -> tuple[Telemetry, str]:
     found = translator.translate(topic, raw, retained=retained, receive_time=at)
-    (record,) = found.records
+    ((record,),) = (said.records for said in found.said)
     assert not found.refused
     return record
 
@@ -96,7 +102,7 @@ def test_translate_when_the_payload_has_no_time_takes_the_receive_time_and_makes
     record, event_id = one(translator, "pipe/pressure", b"62.4")
     assert (record.device, record.point, record.value, record.unit) == ("pipeline-1", "pressure", 62.4, "bar")
     assert (record.event_time, event_id) == (T, f"pipe/pressure/{T}")
-    assert translator.translate("pipe/pressure", b"62.4", retained=False, receive_time=T).sequence is None
+    assert translator.translate("pipe/pressure", b"62.4", retained=False, receive_time=T).said[0].sequence is None
 
 
 @pytest.mark.parametrize(
@@ -155,9 +161,10 @@ def test_translate_when_a_payload_has_several_values_each_becomes_a_record_of_th
     found = translator.translate(
         "stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T + 9
     )
-    assert (found.device, found.point, found.counter, found.sequence) == ("battery-1", None, "stations/{device}", 7)
+    (said,) = found.said
+    assert (found.device, said.point, said.counter, said.sequence) == ("battery-1", None, "stations/{device}", 7)
     assert [(record.point, record.value, record.unit, record.event_time, record.sequence, identity)
-            for record, identity in found.records] == [
+            for record, identity in found.said[0].records] == [
         ("soc", 61.5, "%", T, 7, f"battery-1/soc/{T}/7"),
         ("power", -3.0, "MW", T, 7, f"battery-1/power/{T}/7"),
     ]  # fmt: skip
@@ -166,8 +173,8 @@ def test_translate_when_a_payload_has_several_values_each_becomes_a_record_of_th
 def test_translate_when_one_of_several_values_cannot_be_read_the_others_are(translator: Translator) -> None:
     document = {"battery": {"soc": "full"}, "values": [{"id": "u1.p", "v": -3}], "ts": T // 1000, "n": 7}
     found = translator.translate("stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T)
-    assert [record.point for record, _ in found.records] == ["power"]
-    assert found.refused == ["soc: the field 'battery.soc' (value) is 'full', expected a number, true, false or null"]
+    assert [record.point for record, _ in found.said[0].records] == ["power"]
+    assert found.refused == "soc: the field 'battery.soc' (value) is 'full', expected a number, true, false or null"
     document["values"] = []
     with pytest.raises(Refused, match="soc: the field"):
         translator.translate("stations/battery-1", json.dumps(document).encode(), retained=False, receive_time=T)
@@ -175,7 +182,43 @@ def test_translate_when_one_of_several_values_cannot_be_read_the_others_are(tran
 
 def test_translate_when_several_values_have_neither_time_nor_number_their_ids_differ(translator: Translator) -> None:
     found = translator.translate("meters/battery-1", b'{"in": 1, "out": 2}', retained=False, receive_time=T)
-    assert [identity for _, identity in found.records] == [f"meters/battery-1/{T}/in", f"meters/battery-1/{T}/out"]
+    assert [identity for _, identity in found.said[0].records] == [
+        f"meters/battery-1/{T}/in",
+        f"meters/battery-1/{T}/out",
+    ]
+
+
+def test_translate_when_a_payload_is_a_list_of_documents_each_is_read_as_if_it_had_come_alone(
+    translator: Translator,
+) -> None:
+    samples = [{"value": 61 + n, "t": T + n, "n": n} for n in range(3)]
+    samples[1]["value"] = "?"
+    raw = json.dumps({"samples": [*samples, 5]}).encode()
+    found = translator.translate("buffered/battery-1/soc", raw, retained=False, receive_time=T + 9)
+    assert [(said.point, said.counter, said.sequence) for said in found.said] == [("soc", "", 0), ("soc", "", 2)]
+    records = [record for said in found.said for record in said.records]
+    assert [(record.value, record.event_time, identity) for record, identity in records] == [
+        (61, T, f"battery-1/soc/{T}/0"), (63, T + 2, f"battery-1/soc/{T + 2}/2"),
+    ]  # fmt: skip
+    assert "the field 'value' (value) is '?'" in found.refused
+    assert found.refused.endswith("; the field 'value' (value) is missing")
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b'{"samples": []}', "there is no document in the list"),
+        (b'{"samples": {"value": 1}}', r"the field 'samples' \(each\) is an object, not a list"),
+        (b'{"samples": [' + b"1," * 1000 + b"1]}", "1001 documents in 'samples'; a payload has at most 1000"),
+        (b'{"samples": [' + b"1," * 999 + b"1]}", "is missing; and 995 more"),
+        (b'{"values": []}', r"the field 'samples' \(each\) is missing, not a list"),
+    ],
+)
+def test_translate_when_there_is_no_list_of_documents_the_payload_is_refused(
+    translator: Translator, payload: bytes, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        translator.translate("buffered/battery-1/soc", payload, retained=False, receive_time=T)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +268,7 @@ SEVERAL = {"filter": "s/{device}", "points": [{"name": "a", "unit": "1", "value"
         ("subscriptions", {**SEVERAL, "filter": "s/{device}/{point}"}, "named by it"),
         ("subscriptions", {**SEVERAL, "point": "a"}, "named by it"),
         ("subscriptions", {**SEVERAL, "payload": "number"}, "need payload"),
+        ("subscriptions", {**SEVERAL, "each": "list"}, "each needs json.time"),
         ("subscriptions", {**SEVERAL, "json": {"value": "x"}}, "json.value is for filters with one value"),
         (
             "subscriptions",
