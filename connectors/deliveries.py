@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, Message
 
 from connectors import metrics
+from connectors.repeats import Repeats
 from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.topics import Topic
@@ -51,7 +52,10 @@ class Deliveries:
         self.lanes = {one.name: Lane(one, cluster.named(one.name), refused) for one in topics.ALL}
         self._application = application
         self._failed: Counter[tuple[str, str]] = Counter()
+        self._untold: Counter[tuple[str, str]] = Counter()
         self._letters: deque[DeadLetter] = deque()
+        self._aside = 0
+        self._repeats = Repeats()
 
     @property
     def passed(self) -> int:
@@ -77,14 +81,26 @@ class Deliveries:
                 lane.told = arrived
         while self._failed:
             (name, error), count = self._failed.popitem()
-            log.error("Kafka did not take records", connector=self._application, topic=name, error=error, records=count)
+            self._untold[name, error] += count
+            if self._repeats.again(name, error) is not None:
+                log.error(
+                    "Kafka did not take records",
+                    connector=self._application,
+                    topic=name,
+                    error=error,
+                    records=self._untold.pop((name, error)),
+                )
         letters = [self._letters.popleft() for _ in range(len(self._letters))]
         if letters:
             metrics.DEAD_LETTERS.labels(self._application).inc(len(letters))
-            log.warning(
-                "put aside as dead letters",
-                connector=self._application,
-                records=len(letters),
-                last_source=letters[-1].source,
-                last_reason=letters[-1].reason,
-            )
+            self._aside += len(letters)
+            source, reason = letters[-1].source or "", letters[-1].reason
+            if self._repeats.again("letters", source, reason) is not None:
+                log.warning(
+                    "put aside as dead letters",
+                    connector=self._application,
+                    records=self._aside,
+                    last_source=source,
+                    last_reason=reason,
+                )
+                self._aside = 0

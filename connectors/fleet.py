@@ -11,6 +11,7 @@ import structlog
 
 from connectors.connector import Backoff
 from connectors.device import DeviceFeed
+from connectors.repeats import Repeats
 from schemas.devices import REMOVED, DeviceState
 
 log = structlog.get_logger(__name__)
@@ -82,13 +83,14 @@ class Fleet(Generic[D]):
 
 
 async def _guarded(feed: DeviceFeed, run: Run, stop: threading.Event) -> None:
-    backoff = Backoff(stop, first=1.0)
+    backoff, repeats = Backoff(stop, first=1.0), Repeats()
     while True:
         try:
             await run()
-        except Exception:
+        except Exception as error:
             # The outermost edge of one device: whatever it is must not end the others, and must be seen.
-            log.exception("reading a device failed unexpectedly and is begun anew", device=feed.device)
+            if (again := repeats.again(type(error).__name__, str(error))) is not None:
+                log.exception("reading a device failed unexpectedly and is begun anew", device=feed.device, **again)
         feed.disconnected("reading the device failed; see the log")
         feed.state(DeviceState.DOWN, "reading the device failed")
         await asyncio.sleep(backoff.next_delay())

@@ -10,11 +10,14 @@ import structlog
 from connectors import clock, metrics
 from connectors.fields import Identified, Range
 from connectors.outlet import Waiting
+from connectors.repeats import Repeats
 from schemas.devices import Device, DevicePoint, DeviceState, Storage
 
 log = structlog.get_logger(__name__)
 HEARTBEAT = 10_000_000
 """Microseconds between two records of a device whose state does not change."""
+_STEADY = 60_000_000  # microseconds live after which the next failure is a first one
+_WELL = (DeviceState.LIVE, DeviceState.CONNECTING)
 _MISSED = 3  # heartbeats after which a record has expired
 
 
@@ -47,16 +50,26 @@ class Lifecycle:
     """One device's state and counters. Not thread-safe: used by the connector's thread.
 
     ``emit`` gets each record and its event id, and must not block. The first record is written by the first state;
-    :meth:`beat` is to be called a few times a second.
+    :meth:`beat` is to be called a few times a second. ``shared``: its link is that of many devices, and whoever keeps
+    it logs that it fails again, once and not for each of them.
     """
 
     def __init__(
-        self, connector: str, profile: Profile, emit: Callable[[Device, str], None], *, heartbeat: int = HEARTBEAT
+        self,
+        connector: str,
+        profile: Profile,
+        emit: Callable[[Device, str], None],
+        *,
+        heartbeat: int = HEARTBEAT,
+        shared: bool = False,
     ) -> None:
         self.profile = profile
         self._connector = connector
         self._emit = emit
         self._heartbeat = heartbeat
+        self._shared = shared
+        self._repeats = Repeats()
+        self._entered = clock.steady()
         self._started = clock.now()
         self._last = self._started
         self._beaten = clock.steady()
@@ -73,26 +86,40 @@ class Lifecycle:
         """The state; None before the first."""
         return self._state
 
-    def state(self, state: DeviceState, why: str = "") -> None:
+    def state(self, state: DeviceState, why: str = "", *, person: bool = False) -> None:
         """The link is in ``state``; a change is written, and logged with its reason.
 
-        Another reason alone is told with the next heartbeat, one where there was none at once.
+        Another reason alone is told with the next heartbeat, one where there was none at once. Failing again is
+        logged as :class:`~connectors.repeats.Repeats` says. ``person``: trying again alone will not help.
         """
         if state is self._state:
             before, self._reason = self._reason, why[:2000]
             if why and not before:
                 self._write()
+            if why and state not in _WELL and not self._shared:
+                self._log(state, why, person)
             return
-        (log.info if state in (DeviceState.LIVE, DeviceState.CONNECTING) else log.warning)(
-            f"{self._connector} device is {state.value}",
-            device=self.profile.device,
-            before=self._state or "unknown",
-            why=why,
-        )
+        now = clock.steady()
+        if self._state is DeviceState.LIVE and now - self._entered > _STEADY:
+            self._repeats.ended()
+        self._entered = now
+        self._log(state, why, person)
         self._state, self._reason, self._since = state, why[:2000], clock.now()
         self._connects += state is DeviceState.LIVE
         metrics.set_state(self._connector, self.profile.device, state)
         self._write()
+
+    def _log(self, state: DeviceState, why: str, person: bool) -> None:
+        if (again := self._repeats.again(state.value, why)) is None:
+            return
+        say = log.error if person else log.info if state in _WELL else log.warning
+        say(
+            f"{self._connector} device is {state.value}",
+            device=self.profile.device,
+            before=self._state or "unknown",
+            why=why,
+            **again,
+        )
 
     def describe(self, profile: Profile) -> None:
         """The same device, known better; a change is written."""

@@ -18,6 +18,7 @@ from connectors.connector import Backoff, Changeable, Connector
 from connectors.metrics import State
 from connectors.outlet import Outlet
 from connectors.publisher import Publisher
+from connectors.repeats import Repeats
 from connectors.spool.config import StoreConfig
 from connectors.spool.forwarder import Forwarder
 from connectors.spool.store import Store, StoreUnusable
@@ -210,16 +211,17 @@ class _Unit:
 
     def _supervise(self) -> None:
         stop = self.stop
-        backoff = Backoff(stop, first=1.0, ceiling=60.0)
+        backoff, repeats = Backoff(stop, first=1.0, ceiling=60.0), Repeats()
         while not stop.is_set():
             began = time.monotonic()
             service = self.service
             try:
                 self._connector = service.make(self.outlet)
                 self._connector.run(stop)
-            except Exception:
+            except Exception as error:
                 # The outermost edge of the connector's thread: whatever failed in it must not take the others along.
-                log.exception("a connector failed and will be started again", connector=service.name)
+                if (again := repeats.again(type(error).__name__, str(error))) is not None:
+                    log.exception("a connector failed and will be started again", connector=service.name, **again)
                 metrics.ERRORS.labels(service.name, "").inc()
                 metrics.set_state(service.name, "", State.DOWN)
             else:

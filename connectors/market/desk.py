@@ -14,6 +14,7 @@ from connectors.market.contract.feed import MarketFeed
 from connectors.market.contract.spec import Out, Scope, Spec
 from connectors.market.outbox import Outbox
 from connectors.outlet import Outlet
+from connectors.repeats import Repeats
 from schemas import topics
 from schemas.devices import DeviceState
 
@@ -44,6 +45,7 @@ class Desk:
             lambda record, identity: self.outbox.put(topics.devices, record.device, record, identity),
         )
         self._outlet = outlet
+        self._repeats = Repeats()
         self._connector = connector
         self.life.state(DeviceState.CONNECTING)
         self._write(self.feed.started(clock.now()))
@@ -66,7 +68,14 @@ class Desk:
         except Bad as bad:
             if event.instrument in self.feed.instruments:
                 self._write(self.feed.lost(now, str(bad), instrument=event.instrument))
-            log.warning("a market message was refused", feed=self.name, instrument=event.instrument, reason=str(bad))
+            if (again := self._repeats.again(event.instrument or "", str(bad))) is not None:
+                log.warning(
+                    "a market message was refused",
+                    feed=self.name,
+                    instrument=event.instrument,
+                    reason=str(bad),
+                    **again,
+                )
             self.life.failed()
             return False
         return True
@@ -81,10 +90,10 @@ class Desk:
         """Messages are missing."""
         self._write(self.feed.lost(clock.now(), detail, instrument=instrument, first=first, last=last))
 
-    def disconnected(self, why: str) -> None:
-        """The connection is gone."""
+    def disconnected(self, why: str, *, person: bool = False) -> None:
+        """The connection is gone; ``person``: trying again alone will not bring it back."""
         self.life.failed()
-        self.life.state(DeviceState.DOWN, why)
+        self.life.state(DeviceState.DOWN, why, person=person)
         self._write(self.feed.disconnected(clock.now(), why))
 
     def refused(self, reason: str, raw: bytes) -> None:

@@ -17,6 +17,7 @@ from connectors.mqtt.broker import Broker
 from connectors.mqtt.outbox import Outbox
 from connectors.mqtt.session import Lost, Session
 from connectors.outlet import Outlet, Waiting
+from connectors.repeats import Repeats
 from schemas.devices import Storage
 
 log = structlog.get_logger(__name__)
@@ -49,11 +50,12 @@ class Link:
 
     def __init__(self, name: str, config: Broker, reader: Reader, outlet: Outlet, profiles: Iterable[Profile]) -> None:
         self.outbox = Outbox(outlet)
-        self.lives = {each.device: Lifecycle(name, each, self.outbox.status) for each in profiles}
+        self.lives = {each.device: Lifecycle(name, each, self.outbox.status, shared=True) for each in profiles}
         self._name = name
         self._config = config
         self._reader = reader
         self._outlet = outlet
+        self._repeats = Repeats()
         self._state: State | None = None
         self._connected = False
         self._last_time = 0
@@ -104,14 +106,16 @@ class Link:
         except Lost as lost:
             if stop.is_set():
                 return
-            self._lost(str(lost))
             if time.monotonic() - began > _STEADY_SECONDS:
                 backoff.reset()
+                self._repeats.ended()
+            self._lost(str(lost))
         finally:
             session.close()
 
     def _lost(self, why: str) -> None:
-        log.warning("no connection to the broker; trying again", broker=self.where, reason=why)
+        if (again := self._repeats.again(why)) is not None:
+            log.warning("no connection to the broker; trying again", broker=self.where, reason=why, **again)
         self._connected = False
         metrics.ERRORS.labels(self._name, "").inc()
         self._show(State.DOWN)

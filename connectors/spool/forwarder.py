@@ -24,6 +24,7 @@ from connectors import clock, letters, metrics
 from connectors.connector import Backoff
 from connectors.outlet import Done, Full, R, Raw, Waiting
 from connectors.publisher import Publisher
+from connectors.repeats import Repeats
 from connectors.spool.config import StoreConfig
 from connectors.spool.store import Row, Store, StoreFull
 from schemas import topics
@@ -202,13 +203,14 @@ class Forwarder:
     # --- the forwarder's own thread ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        told = 0.0
+        told, repeats = 0.0, Repeats()
         while not self._stop.wait(_ROUND_SECONDS):
             try:
                 self.round()
-            except Exception:
+            except Exception as error:
                 # This thread keeps every device's records: whatever failed, the next round tries again.
-                log.exception("forwarding failed and is tried again", connector=self._name)
+                if (again := repeats.again(type(error).__name__, str(error))) is not None:
+                    log.exception("forwarding failed and is tried again", connector=self._name, **again)
             if time.monotonic() - told > 0.5:
                 told = time.monotonic()
                 self._tell()

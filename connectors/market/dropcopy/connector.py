@@ -15,11 +15,13 @@ from connectors.lifecycle import Lifecycle
 from connectors.market.common import profile
 from connectors.market.contract.events import Bad
 from connectors.market.dropcopy.config import DropCopyConfig
+from connectors.market.dropcopy.gaps import KeptGaps
 from connectors.market.dropcopy.ledger import Ledger
 from connectors.market.dropcopy.reports import read
 from connectors.market.fix.codec import Garbled, Message
 from connectors.market.fix.connector import together
 from connectors.market.fix.link import Link, Pending
+from connectors.market.fix.outputs import Close
 from connectors.market.fix.store import Store, StoreError
 from connectors.market.outbox import Outbox
 from connectors.outlet import Outlet
@@ -42,15 +44,16 @@ def _lifecycle(connector: str, config: DropCopyConfig, outbox: Outbox) -> Lifecy
 class ReportHandler:
     """The session's handler: reports to fills, with gaps of the feed ``fills`` under the drop copy's name."""
 
-    def __init__(self, connector: str, config: DropCopyConfig, ledger: Ledger, outlet: Outlet) -> None:
+    def __init__(self, connector: str, config: DropCopyConfig, ledger: Ledger, kept: KeptGaps, outlet: Outlet) -> None:
         self.outbox = Outbox(outlet)
         self._outlet = outlet
         self._config = config
         self._ledger = ledger
+        self._kept = kept
         self._source = f"{connector}:{config.name}"
         self._tracker = FeedTracker(Feed.FILLS)
         self._away = True
-        self._open: list[Gap] = []
+        self._open: list[Gap] = kept.left()
         self.life = _lifecycle(connector, config, self.outbox)
         self.life.state(DeviceState.CONNECTING)
         self._gaps(self._tracker.disconnected(config.name, now=clock.now(), detail="the connector starts"))
@@ -102,14 +105,15 @@ class ReportHandler:
         self.life.failed()
         self.outbox.letter(self._source, garbled.reason, garbled.raw, clock.now())
 
-    def closed(self, why: str, *, astray: bool = False) -> None:
+    def closed(self, end: Close) -> None:
         """No fills until it is back; they are sent again then, unless the peer's numbers went astray: a gap says so."""
         self._away = True
         self.life.failed()
-        self.life.state(DeviceState.DOWN, why)
-        self._gaps(self._tracker.disconnected(self._config.name, now=clock.now(), detail=why))
-        if astray and not any(gap.first is None for gap in self._open):  # once, however often it is tried
-            gap = self._gap(None, None, f"{why}: whether fills were missed is not known; reconcile")
+        self.life.state(DeviceState.DOWN, end.reason, person=end.person)
+        self._gaps(self._tracker.disconnected(self._config.name, now=clock.now(), detail=end.reason))
+        unnumbered = (gap for gap in self._open if gap.reason is GapReason.SEQUENCE and gap.first is None)
+        if end.astray and next(unnumbered, None) is None:  # once, however often it is tried
+            gap = self._gap(None, None, f"{end.reason}: whether fills were missed is not known; reconcile")
             self._open.append(gap)
             self._gaps([gap])
 
@@ -122,6 +126,7 @@ class ReportHandler:
             seen = self._tracker.arrived(self._config.name, None, sequence=None, event_time=now, receive_time=now)
             self._gaps(seen.gaps + [_closed(gap) for gap in self._open])
             self._open.clear()
+        self._kept.forget()
         if link.settled:
             self._ledger.forget_waiting()
         self.life.waits(self._outlet.waiting())
@@ -146,7 +151,10 @@ class ReportHandler:
 
     def _gaps(self, gaps: list[Gap]) -> None:
         for gap in gaps:
-            self.outbox.put(topics.gaps, gap.key, gap, event_id(gap))
+            if gap.open:
+                self._kept.keep(gap)
+            done = None if gap.open else self._kept.closing(gap)
+            self.outbox.put(topics.gaps, gap.key, gap, event_id(gap), done)
 
 
 def _closed(gap: Gap) -> Gap:
@@ -175,11 +183,12 @@ class DropCopyConnector:
             _lifecycle(self.name, config, outbox).state(DeviceState.DOWN, str(error))
             outbox.drain()
             raise
-        handler = ReportHandler(self.name, config, Ledger(store.database, config.name, config.venue), self._outlet)
+        ledger = Ledger(store.database, config.name, config.venue)
+        handler = ReportHandler(self.name, config, ledger, KeptGaps(store.database), self._outlet)
         link = Link(config, store, handler, reset=False)
         try:
             await link.run(stop)
         finally:
-            store.close()
-            handler.closed("the connector stops")
+            handler.closed(Close("the connector stops"))
             handler.outbox.drain()
+            store.close()

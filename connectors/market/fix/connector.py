@@ -18,6 +18,7 @@ from connectors.market.fix.feed import QuoteHandler
 from connectors.market.fix.link import Link
 from connectors.market.fix.store import Store, StoreError
 from connectors.outlet import Outlet
+from connectors.repeats import Repeats
 from schemas.devices import DeviceState
 
 log = structlog.get_logger(__name__)
@@ -63,16 +64,17 @@ async def together(sessions: list[tuple[str, Callable[[], Awaitable[None]]]], st
 
 
 async def _guarded(name: str, session: Callable[[], Awaitable[None]], stop: threading.Event) -> None:
-    backoff = Backoff(stop, first=1.0)
+    backoff, repeats = Backoff(stop, first=1.0), Repeats()
     while not stop.is_set():
         try:
             await session()
         except Exception as error:
             # The outermost edge of one session: whatever it is must not end the others, and must be seen.
-            if isinstance(error, StoreError):
-                log.error("a market session cannot begin and is tried again", session=name, reason=str(error))  # noqa: TRY400
-            else:
-                log.exception("a market session failed unexpectedly and is begun anew", session=name)
+            again = repeats.again(type(error).__name__, str(error))
+            if again is not None and isinstance(error, StoreError):
+                log.error("a market session cannot begin and is tried again", session=name, reason=str(error), **again)  # noqa: TRY400
+            elif again is not None:
+                log.exception("a market session failed unexpectedly and is begun anew", session=name, **again)
             left = backoff.next_delay()
             while left > 0 and not stop.is_set():
                 await asyncio.sleep(min(left, 0.2))

@@ -10,7 +10,9 @@ from connectors.market.desk import Desk
 from connectors.market.fix.codec import Garbled, Message
 from connectors.market.fix.config import FixConfig, FixInstrument
 from connectors.market.fix.link import Link, Pending
+from connectors.market.fix.outputs import Close
 from connectors.market.fix.quotes import Reader, cancel, request
+from connectors.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 _DATA = frozenset((b"W", b"X"))
@@ -31,6 +33,7 @@ class QuoteHandler:
         self._requests: dict[str, tuple[str, int]] = {}  # instrument: MDReqID and when, by the steady clock
         self._asked: dict[bytes, str] = {}  # MDReqID: instrument
         self._count = 0
+        self._repeats = Repeats()
 
     def logged_on(self, link: Link, *, restarted: bool) -> None:
         """Subscribe to everything."""
@@ -76,9 +79,9 @@ class QuoteHandler:
         """Kept for a person; the hole that it leaves in the numbers is noticed with the next message."""
         self._desk.refused(garbled.reason, garbled.raw)
 
-    def closed(self, why: str, *, astray: bool = False) -> None:
+    def closed(self, end: Close) -> None:
         """Nothing is known any more, whatever the peer's numbers are."""
-        self._desk.disconnected(why)
+        self._desk.disconnected(end.reason, person=end.person)
 
     def check(self, link: Link) -> None:
         """Snapshots that do not come are asked for again."""
@@ -118,7 +121,10 @@ class QuoteHandler:
 
     def _refused(self, message: Message, instrument: str | None) -> None:
         why = message.text(58) or f"code {message.text(281) or message.text(380) or message.text(373)}"
-        log.error("the venue refused a request", session=self._config.name, instrument=instrument, reason=why)
+        if (again := self._repeats.again(instrument or "", why)) is not None:
+            log.error(
+                "the venue refused a request", session=self._config.name, instrument=instrument, reason=why, **again
+            )
         self._desk.life.failed()
         if instrument is not None:
             self._desk.lost(f"the venue refused the subscription: {why}", instrument=instrument)

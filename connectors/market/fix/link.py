@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
 from connectors import clock
 from connectors.connector import Backoff
 from connectors.market.common import explained
@@ -34,7 +32,6 @@ from connectors.market.fix.store import Statement, Store, StoreError
 from connectors.market.outbox import Outbox
 from connectors.tls import TlsError, TlsFiles
 
-log = structlog.get_logger(__name__)
 _CONNECT_SECONDS = 10.0
 _TICK_SECONDS = 0.1
 _READ_BYTES = 1 << 18
@@ -61,8 +58,8 @@ class Handler(Protocol):
     def garbled(self, garbled: Garbled) -> None:
         """Bytes that are no message."""
 
-    def closed(self, why: str, *, astray: bool = False) -> None:
-        """The connection has ended, or was not made; ``astray``: because the peer has lost its numbers."""
+    def closed(self, end: Close) -> None:
+        """The connection has ended, or was not made."""
 
     def check(self, link: Link) -> None:
         """A few times a second."""
@@ -139,9 +136,7 @@ class Link:
             end = await self._once(stop)
             if stop.is_set():
                 return
-            self._handler.closed(end.reason, astray=end.astray)
-            say = log.error if end.person else log.warning
-            say("the FIX session ended", session=self._config.name, reason=end.reason)
+            self._handler.closed(end)
             if clock.steady() - began > _STEADY:
                 backoff.reset()
             left = self._config.backoff_ceiling / 1e6 if end.person else backoff.next_delay()

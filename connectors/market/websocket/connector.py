@@ -25,6 +25,7 @@ from connectors.market.fix.connector import together
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.market.websocket.mapping import Mapper, Refusal, decode
 from connectors.outlet import Outlet
+from connectors.repeats import Repeats
 from connectors.tls import TlsError, TlsFiles
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,9 @@ class Feed:
         self._patient: dict[str, int] = {}
         self._next = self._heard = 0
         self._fetching: set[asyncio.Task[None]] = set()
+        self._left = ""
+        """Why we closed the connection ourselves."""
+        self._repeats = Repeats()
 
     async def run(self, stop: threading.Event) -> None:
         """Until ``stop``."""
@@ -62,7 +66,6 @@ class Feed:
             if stop.is_set():
                 return
             self._desk.disconnected(why)
-            log.warning("the WebSocket feed ended", feed=self._config.name, reason=why)
             if clock.steady() - began > _STEADY:
                 backoff.reset()
             left = backoff.next_delay()
@@ -91,9 +94,9 @@ class Feed:
         try:
             await self._serve(connection, stop)
         except ConnectionClosedOK:
-            return f"{config.url} said goodbye"
+            return self._left or f"{config.url} said goodbye"
         except ConnectionClosed as closed:
-            return f"{config.url} ended: {closed}"
+            return self._left or f"{config.url} ended: {closed}"
         except Lost as lost:
             return str(lost)
         finally:
@@ -123,6 +126,7 @@ class Feed:
         """Read for ever. Raises ConnectionClosed and Lost."""
         self._heard = clock.steady()
         self._patient.clear()
+        self._left = ""
         self._desk.begin()
         for text in self._subscriptions():
             await connection.send(text)
@@ -177,11 +181,11 @@ class Feed:
                 await connection.close()
                 return
             if self._tls is not None and self._tls.renewed():
-                log.info("the certificate files were renewed: connecting anew to use them", feed=self._config.name)
+                self._left = "the certificate files were renewed: connecting anew to use them"
                 await connection.close(1001, "renewed certificates")
                 return
             if now - self._heard > self._config.silence:
-                log.warning("a WebSocket feed is silent and is connected anew", feed=self._config.name)
+                self._left = f"{self._config.url} said nothing for {self._config.silence / 1e6:g} s"
                 await connection.close(1001, "nothing heard")
                 return
             if wanting := desk.feed.wanting():
@@ -193,6 +197,7 @@ class Feed:
         if by is None:
             # A new connection brings new snapshots; the first ones of this have their time.
             if now > max(self._patient.setdefault(one, now + _PATIENCE) for one in wanting):
+                self._left = f"{self._config.url} sent no snapshot of {', '.join(wanting)}"
                 await connection.close(1001, "no snapshot")
             return
         for instrument in wanting:
@@ -216,7 +221,10 @@ class Feed:
             body = await self._get(url, httpx.Timeout(by.timeout / 1e6))
             event = self._mapper.answer(decode(body), instrument, clock.now())
         except (httpx.HTTPError, OSError, TlsError, Bad) as error:
-            log.warning("no snapshot; asking again later", feed=self._config.name, url=url, reason=str(error))
+            if (again := self._repeats.again(url, str(error))) is not None:
+                log.warning(
+                    "no snapshot; asking again later", feed=self._config.name, url=url, reason=str(error), **again
+                )
             self._desk.life.failed()
             return
         self._patient.pop(instrument, None)

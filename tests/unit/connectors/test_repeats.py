@@ -1,0 +1,127 @@
+"""What fails all night is in the log a dozen times, and what is new at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from connectors.lifecycle import Lifecycle, Profile
+from connectors.repeats import FIRST, LONGEST, QUIET, Repeats
+from schemas.devices import Device, DeviceState
+
+HALF_MINUTE = 30_000_000
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_795_262_400_000_000
+        for name in ("now", "steady"):
+            monkeypatch.setattr(f"connectors.clock.{name}", lambda: self.now)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_repeats_when_the_same_fails_for_ten_hours_tells_it_at_growing_intervals_and_how_often(time):
+    repeats, told = Repeats(), []
+    for attempt in range(1200):
+        if (again := repeats.again(f"session is off, attempt {attempt}")) is not None:
+            told.append((attempt / 2, again.get("times", 1)))
+        time.now += HALF_MINUTE
+
+    assert [minute for minute, _ in told] == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363, 423, 483, 543]
+    assert sum(times for _, times in told) == 2 * 543 + 1, "each attempt up to the last line is counted once"
+
+
+def test_repeats_when_the_reason_changes_or_it_went_well_tells_at_once(time):
+    repeats = Repeats()
+
+    assert repeats.again("refused") == {}
+    assert repeats.again("refused") is None
+    assert repeats.again("no route to host") == {}
+    assert repeats.again("refused") is None, "two reasons that take turns are no change each time"
+    repeats.ended()
+    assert repeats.again("refused") == {}
+    time.now += QUIET + 1
+    assert repeats.again("refused") == {}, "nobody said that it went well, but it did not fail either"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, QUIET * 2)), max_size=200))
+def test_repeats_when_reasons_come_in_any_order_each_is_told_at_once_and_counted_once(attempts):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        time, repeats = Clock(monkeypatch), Repeats()
+        counted, untold, lines = Counter[str](), Counter[str](), dict[str, int]()
+        for what, pause in attempts:
+            time.now += pause
+            again = repeats.again(what)
+            if again is None:
+                untold[what] += 1
+                assert time.now - lines[what] < LONGEST
+                continue
+            assert what not in lines or time.now - lines[what] >= FIRST
+            lines[what] = time.now
+            counted[what] += again.get("times", 1)
+            untold[what] = 0
+        assert counted + untold == Counter(what for what, _ in attempts)
+
+
+def test_repeats_when_a_source_makes_up_new_reasons_tells_some_and_then_seldom(time):
+    repeats = Repeats()
+    told = 0
+    for number in range(1200):
+        told += repeats.again("".join(chr(97 + int(digit)) for digit in str(number))) is not None
+        time.now += HALF_MINUTE
+
+    assert told == 16 + 15
+
+
+def night(time: Clock, life: Lifecycle, *states: tuple[DeviceState, str]) -> list[dict]:
+    with capture_logs() as lines:
+        for _ in range(1200):
+            for state, why in states:
+                life.failed()
+                life.state(state, why)
+                time.now += HALF_MINUTE // len(states)
+    return lines
+
+
+def test_lifecycle_when_a_venue_is_off_all_night_says_it_a_few_times_and_counts_every_attempt(time):
+    written: list[Device] = []
+    life = Lifecycle("fix", Profile("venue", "fix-4.4"), lambda record, _: written.append(record))
+    lines = night(time, life, (DeviceState.DOWN, "the venue logged out: session is off"))
+
+    assert [line["log_level"] for line in lines] == ["warning"] * 15
+    assert {line["why"] for line in lines} == {"the venue logged out: session is off"}
+    assert "times" not in lines[0]
+    assert lines[1]["times"] == 2
+    life.state(DeviceState.LIVE)
+    assert written[-1].errors == 1200
+
+
+def test_lifecycle_when_a_link_comes_and_goes_all_night_does_not_say_each_time(time):
+    life = Lifecycle("fix", Profile("venue", "fix-4.4"), lambda *_: None)
+    lines = night(time, life, (DeviceState.LIVE, ""), (DeviceState.DOWN, "logged out: session is off"))
+
+    assert [line["event"] for line in lines[:3]] == ["fix device is live", "fix device is down", "fix device is live"]
+    assert 20 < len(lines) < 40
+
+
+def test_lifecycle_when_it_was_live_for_a_while_tells_the_next_failure_and_an_error_for_a_person(time):
+    life = Lifecycle("fix", Profile("venue", "fix-4.4"), lambda *_: None)
+    with capture_logs() as lines:
+        for _ in range(2):
+            life.state(DeviceState.LIVE)
+            time.now += 2 * FIRST
+            life.state(DeviceState.DOWN, "the logon was refused", person=True)
+    assert [line["log_level"] for line in lines] == ["info", "error"] * 2
+
+
+def test_lifecycle_when_its_link_is_shared_leaves_it_to_who_keeps_the_link(time):
+    life = Lifecycle("mqtt", Profile("battery-1", "mqtt"), lambda *_: None, shared=True)
+    assert len(night(time, life, (DeviceState.DOWN, "the broker is away"))) == 1
