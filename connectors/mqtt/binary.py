@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import cbor2
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from connectors.mqtt.config import JsonPaths, Protobuf, Raw
+from connectors.mqtt.descriptors import message_class
 from connectors.mqtt.payload import Refused, Sample, bounded, checked, read_sample
 
 _CODES = {
@@ -45,23 +43,9 @@ def raw_reader(raw: Raw) -> Callable[[bytes], Sample]:
     return read
 
 
-def message_class(protobuf: Protobuf) -> Any:
-    """The class of the messages. Raises ValueError naming the file when they are not in it."""
-    pool = DescriptorPool()
-    try:
-        for file in FileDescriptorSet.FromString(protobuf.descriptor_file.read_bytes()).file:
-            pool.Add(file)
-        return GetMessageClass(pool.FindMessageTypeByName(protobuf.message))
-    except (DecodeError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{protobuf.descriptor_file} is no descriptor set that holds {protobuf.message}: {error}; "
-            "write it with protoc --include_imports --descriptor_set_out"
-        ) from error
-
-
 def protobuf_reader(protobuf: Protobuf) -> Callable[[bytes], dict[str, Any]]:
-    """A reader of messages of one type as documents. Raises ValueError as :func:`message_class`."""
-    kind = message_class(protobuf)
+    """A reader of messages of one type as documents. Raises ValueError when the file does not hold the type."""
+    kind = message_class(protobuf.descriptor_file, protobuf.message)
 
     def read(payload: bytes) -> dict[str, Any]:
         bounded(payload)

@@ -107,9 +107,9 @@ class Protobuf(Section):
 
     @model_validator(mode="after")
     def _holds_it(self) -> Self:
-        from connectors.mqtt import binary  # loads protobuf, which who does not use it need not have
+        from connectors.mqtt.descriptors import message_class  # loads protobuf: who does not use it need not have it
 
-        binary.message_class(self)
+        message_class(self.descriptor_file, self.message)
         return self
 
 
