@@ -39,11 +39,7 @@ class Desk:
         self.name = profile.device
         self.outbox = Outbox(outlet)
         self.feed = MarketFeed(specs, clock.now(), scope=scope, steady=clock.steady)
-        self.life = Lifecycle(
-            connector,
-            profile,
-            lambda record, identity: self.outbox.put(topics.devices, record.device, record, identity),
-        )
+        self.life = Lifecycle(connector, profile, self.outbox.status)
         self._outlet = outlet
         self._repeats = Repeats()
         self._connector = connector

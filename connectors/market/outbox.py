@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 from connectors.outlet import Done, Full, Outlet
+from schemas import topics
 from schemas.base import Record
+from schemas.devices import Device
 from schemas.topics import Topic
 
 
@@ -19,10 +21,11 @@ class Outbox:
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._waiting: deque[Callable[[], None]] = deque()
+        self._statuses: dict[str, Callable[[], None]] = {}
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits here."""
+        """Whether nothing waits here that was read."""
         return not self._waiting
 
     def put(self, topic: Topic[Any], key: str, record: Record, identity: str, done: Done | None = None) -> None:
@@ -35,6 +38,13 @@ class Outbox:
             else:
                 return
         self._waiting.append(partial(self._outlet.publish, topic, key, record, event_id=identity, done=done))
+
+    def status(self, record: Device, identity: str) -> None:
+        """Of each device the newest status is enough: that is all that its topic keeps."""
+        self._statuses[record.device] = partial(
+            self._outlet.publish, topics.devices, record.device, record, event_id=identity
+        )
+        self.drain()
 
     def letter(self, source: str, reason: str, raw: bytes, receive_time: int, done: Done | None = None) -> None:
         """Put aside what could not become a record."""
@@ -50,6 +60,10 @@ class Outbox:
             while self._waiting:
                 self._waiting[0]()
                 self._waiting.popleft()
+            while self._statuses:
+                device, publish = next(iter(self._statuses.items()))
+                publish()
+                del self._statuses[device]
         except Full:
             return
 

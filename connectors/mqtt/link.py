@@ -45,10 +45,20 @@ class Link:
     """One broker for one connector, and the states of the devices behind it.
 
     ``outbox``: what waits for Kafka; beyond the receive maximum the socket is not read. ``lives``: by device.
-    ``where``: the broker's host and port.
+    ``where``: the broker's host and port. ``holds_back``: whoever is connected is taken to read; so it does not connect
+    while it could not.
     """
 
-    def __init__(self, name: str, config: Broker, reader: Reader, outlet: Outlet, profiles: Iterable[Profile]) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: Broker,
+        reader: Reader,
+        outlet: Outlet,
+        profiles: Iterable[Profile],
+        *,
+        holds_back: bool = False,
+    ) -> None:
         self.outbox = Outbox(outlet)
         self.lives = {each.device: Lifecycle(name, each, self.outbox.status, shared=True) for each in profiles}
         self._name = name
@@ -56,6 +66,7 @@ class Link:
         self._reader = reader
         self._outlet = outlet
         self._repeats = Repeats()
+        self._holds_back = holds_back
         self._state: State | None = None
         self._connected = False
         self._last_time = 0
@@ -96,6 +107,10 @@ class Link:
         self._last_time = max(clock.now(), self._last_time + 1)
         return self._last_time
 
+    @property
+    def _full(self) -> bool:
+        return len(self.outbox) > self._config.receive_maximum
+
     def _connection(self, backoff: Backoff, stop: threading.Event) -> None:
         began = time.monotonic()
         session = self._reader.session()
@@ -128,17 +143,17 @@ class Link:
     def _serve(self, session: Session, stop: threading.Event) -> None:
         while not stop.is_set():
             self._tick()
-            session.round(0.05 if self.outbox else 0.2, reading=len(self.outbox) <= self._config.receive_maximum)
+            session.round(0.05 if self.outbox else 0.2, reading=not self._full)
             self.drain()
         self._reader.leave(session)
 
     def _wait(self, backoff: Backoff, stop: threading.Event) -> None:
         """Between connections: gaps and what came before are still handed on."""
         until = time.monotonic() + backoff.next_delay()
-        while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        while not stop.is_set() and ((left := until - time.monotonic()) > 0 or (self._holds_back and self._full)):
             self._tick()
             self.drain()
-            stop.wait(min(left, 0.2))
+            stop.wait(min(left, 0.2) if left > 0 else 0.05)
 
     def _tick(self) -> None:
         if time.monotonic() - self._last_tick < _TICK_SECONDS:
@@ -153,9 +168,8 @@ class Link:
         """The broker keeps what Kafka does not take."""
         behind = self._outlet.waiting()
         if self.outbox:
-            paused = len(self.outbox) > self._config.receive_maximum
             reason = behind.reason or "the way to Kafka is full"
-            behind = Waiting(Storage.PAUSED if paused else Storage.MEMORY, len(self.outbox), reason)
+            behind = Waiting(Storage.PAUSED if self._full else Storage.MEMORY, len(self.outbox), reason)
         for life in self.lives.values():
             life.waits(behind)
             life.beat()

@@ -107,6 +107,7 @@ class Session:
         self._live = False
         self._asleep = False
         self._received = 0
+        self._reading = True
         self._where = f"{config.host}:{config.port}"
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
@@ -179,6 +180,7 @@ class Session:
 
         With ``reading`` false only acknowledgements and keep-alives are sent. Raises :class:`Lost`.
         """
+        self._reading = reading
         self._asleep = True  # before the look at what is settled: what is settled after it finds it so, and wakes
         self._acknowledge()
         sock: Any = self._client.socket()
@@ -308,6 +310,9 @@ class Session:
         if not self._live:
             hint = "before it said that we may come in; is it an MQTT broker, does it want TLS?"
             self.fail(f"the connection to {self._where} ended: {reason}, {hint}")
+            return
+        if not self._reading:
+            self.fail(f"the connection to {self._where} was not read, because too much waits for Kafka: {reason}")
             return
         hint = f"if this happens again and again, another client may be using the client_id {self._config.client_id!r}"
         self.fail(f"the connection to {self._where} ended: {reason}; {hint}")

@@ -73,6 +73,7 @@ class SparkplugConnector:
                 profile_of(one.name, "sparkplug-b", one, ((p.name, p.unit, p.range) for p in one.points))
                 for one in config.devices
             ),
+            holds_back=True,  # what edge nodes keep for a host they send it as soon as STATE says that it is there
         )
         self._outbox = self._link.outbox
         self._session: Session | None = None

@@ -34,11 +34,7 @@ log = structlog.get_logger(__name__)
 
 def _lifecycle(connector: str, config: DropCopyConfig, outbox: Outbox) -> Lifecycle:
     names = [one.instrument for one in config.instruments]
-    return Lifecycle(
-        connector,
-        profile(config.name, "fix-4.4-drop-copy", config, names),
-        lambda record, identity: outbox.put(topics.devices, record.device, record, identity),
-    )
+    return Lifecycle(connector, profile(config.name, "fix-4.4-drop-copy", config, names), outbox.status)
 
 
 class ReportHandler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from connectors.publisher import Publisher
 from connectors.sparkplug.address import Verb
@@ -43,9 +43,16 @@ def stale(tape, point):
 
 
 def test_sparkplug_when_kafka_is_away_reading_stops_and_afterwards_nothing_is_under_a_wrong_name(
-    mosquitto, settings, cluster, late_kafka, running, tape, npm_edge, watch
+    mosquitto, settings, cluster, late_kafka, running, tape, npm_edge, watch, machine_clock
 ):
-    """The bounds are small and the keep-alive short, so that seconds stand for half an hour."""
+    """The bounds are small and the keep-alive short, so that seconds stand for half an hour.
+
+    STATE does not say that the host is there before it can read: nodes would send what they keep for it, in vain.
+    """
+
+    def states():
+        return [json.loads(payload)["online"] for _, payload, _, _ in watch.on("/STATE/")]
+
     config = settings(mosquitto, receive_maximum=5, keepalive=1)
     publisher = Publisher(Cluster(late_kafka.address, prefix=cluster.prefix), "sparkplug-late", max_outstanding=3)
     with running(lambda outlet: SparkplugConnector(config, outlet), publisher):
@@ -53,13 +60,17 @@ def test_sparkplug_when_kafka_is_away_reading_stops_and_afterwards_nothing_is_un
         edge = npm_edge(**BIRTHS)
         for number in range(50):
             edge.do("data", device="d", metrics=[{"alias": 7, "type": "Double", "value": float(number)}])
-        tape.until(lambda: len(watch.on("/STATE/")) > 1, "not reading for longer than the keep-alive")
+        tape.until(lambda: states() == [True, False], "not reading for longer than the keep-alive")
+        machine_clock.until_read(4)  # once in half a second: it would be back by now, if it came
+        assert states() == [True, False]
         late_kafka.come()
         tape.until(lambda: stale(tape, "power"), "what is not known")
         edge.do("data", device="d", metrics=[{"alias": 8, "type": "Double", "value": 30.0}])
         tape.until(
             lambda: tape.samples("power")[-1].value == 1.0 and not tape.gaps(device="device")[-1].open, "rebirth"
         )
+    assert [online for online, _ in groupby(states())] == [True, False, True, False], "the last is the connector's end"
+    assert "was not read, because too much waits for Kafka" in stale(tape, "power")[0]
     found = good(tape, "power")
     assert found[-1] == found[0] == 1.0, "the birth"
     read = found[1 : found.index(1.0, 1)]
