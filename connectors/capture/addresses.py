@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from connectors.capture.dialects import FIX, SPARKPLUG, WEB, Dialect
+from connectors.capture.wire import Access, Entry
 from connectors.config import Config
 from connectors.fields import Tls
 from connectors.market.fix.config import FixConfig
 from connectors.market.websocket.config import WebSocketConfig
 from connectors.mqtt.broker import Broker, Transport
+from connectors.opcua.config import DEFAULT_PORT, OpcUaServer
 from connectors.tls import TlsFiles
 
-Place = Callable[[str, int, TlsFiles | None, Dialect | None], int]
-"""Host, port, TLS and dialect of a device → the local port to connect to instead."""
+Place = Callable[[str, int, Access, Dialect | None], int]
+"""Host, port, access and dialect of a device → the local port to connect to instead."""
 _KEEPALIVE = 3_600_000_000  # microseconds: pings would come at other times when played back
 _ANY_TIME = 10**17
 _NO_FILE = Path(":memory:")
@@ -56,11 +59,18 @@ def redirected(config: Config, place: Place, *, played: bool = False) -> Config:
         led = there(session.host, session.port, session.tls, FIX) | {"store": _NO_FILE}
         return session.model_copy(update=led | ({"clock_tolerance": _ANY_TIME} if played else {}))
 
+    def opcua(server: OpcUaServer) -> OpcUaServer:
+        path = "/" + secrets.token_urlsafe(16)
+        port = place(server.host, urlsplit(server.url).port or DEFAULT_PORT, Entry(server, path), None)
+        url = f"opc.tcp://127.0.0.1:{port}{path}"
+        return server.model_copy(update={"url": url, "security": None, "login": None})
+
     modbus = [
         one.model_copy(update=there(one.host, one.port, one.tls)) for one in config.modbus if one.host is not None
     ]
     changes: dict[str, Any] = {
         "modbus": modbus,
+        "opcua": [opcua(one) for one in config.opcua],
         "websocket": [websocket(one) for one in config.websocket],
         "fix": [fix(one) for one in config.fix if one.reset],
     }
@@ -76,8 +86,6 @@ def redirected(config: Config, place: Place, *, played: bool = False) -> Config:
 def unrecorded(config: Config) -> list[str]:
     """What :func:`redirected` leaves out, and why."""
     found = []
-    if config.opcua:
-        found.append("opcua: its handles, times and nonces are new each time")
     if config.market is not None:
         found.append("market: there is no wire")
     found += [f"{one.name}: there is no wire" for one in config.recorded]

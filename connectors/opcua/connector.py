@@ -60,7 +60,7 @@ async def _keep_session(server: OpcUaServer, feed: DeviceFeed, stop: threading.E
         try:
             await session.run()
         except (SessionEnded, UaError, OSError, TimeoutError, ValueError) as error:
-            why = _explained(server, error)
+            why = explained(server, error)
             feed.disconnected(why)
             if told is not None:
                 told.interrupted(why)
@@ -77,7 +77,7 @@ def profile(server: OpcUaServer) -> Profile:
     return profile_for(server, server.nodes)
 
 
-def _explained(server: OpcUaServer, error: Exception) -> str:
+def explained(server: OpcUaServer, error: Exception) -> str:
     """What happened, where, and what to do when it is a matter of settings."""
     if isinstance(error, SessionEnded):
         return str(error)

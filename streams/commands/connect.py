@@ -14,8 +14,9 @@ from rich.text import Text
 from connectors import clock
 from connectors.capture.addresses import redirected, unrecorded
 from connectors.capture.frames import CaptureError, Header, Writer, read
+from connectors.capture.player import Player
 from connectors.capture.rehearsal import Notebook, Place, apart, configured, rehearse
-from connectors.capture.wire import Player, Recorder
+from connectors.capture.wire import Recorder
 from connectors.config import Config, ConfigError, load
 from connectors.config import check as checked
 from connectors.market.recorded.connector import ENDED

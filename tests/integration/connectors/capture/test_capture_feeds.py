@@ -7,12 +7,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
@@ -21,20 +19,16 @@ from rich.console import Console
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from connectors.capture.addresses import redirected
 from connectors.capture.dialects import FIX
 from connectors.capture.frames import Direction, Frame, read
-from connectors.capture.rehearsal import Notebook, apart, rehearse
-from connectors.capture.wire import Player
-from connectors.config import load
+from connectors.capture.player import Player
 from connectors.market.fix.codec import encode, time_text
 from connectors.sparkplug.address import Node, Verb
 from connectors.sparkplug.simulator import EdgeNode, double
-from schemas.telemetry import Telemetry
-from schemas.ticks import Tick
 from streams.commands import connect
 from tests.authority import Authority
 from tests.conftest import wait_until
+from tests.integration.connectors.capture.diary import Diary, assert_same, captured, played
 from tests.integration.connectors.market.fixpeer import Peer
 
 VENUE = """
@@ -81,54 +75,6 @@ reorder_timeout = 0.1
 rebirth_interval = 0.2
 devices = [{{ name = "node", group = "{group}", node = "n", points = [{{ metric = "Voltage", unit = "V" }}] }}]
 """
-
-
-class Diary(Notebook):
-    """A notebook that forgets no value, with the ids of those that the source gives."""
-
-    def __init__(self, *, played: bool = False) -> None:
-        super().__init__(played=played)
-        self.history: list[tuple[Any, ...]] = []
-
-    def publish(self, topic, key, record, *, event_id, **more):
-        with self._lock:
-            if isinstance(record, Telemetry) and record.value is not None:
-                self.history.append((event_id, record.value, record.event_time, record.quality))
-            elif isinstance(record, Tick):
-                one = record
-                self.history.append((key, one.bid, one.ask, one.last, one.size, one.sequence, one.event_time))
-        super().publish(topic, key, record, event_id=event_id, **more)
-
-
-def played(tape: Path, file: Path) -> Diary:
-    """All that comes of a recording, which must be played to its end."""
-    player, found = Player(read(tape)[1]), Diary()
-    there = redirected(apart(load(file))[0], player.place, played=True)
-    assert not rehearse(there, found, lambda: player.finished, 30, threading.Event())
-    player.close()
-    assert not player.differences
-    assert player.finished
-    return found
-
-
-def captured(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, enough: Callable[[Diary], bool]) -> Diary:
-    """Record what the settings connect to, as the command does, until it is enough."""
-    (folder / "c.toml").write_text(text)
-    found, stop = Diary(), threading.Event()
-    monkeypatch.setattr(connect, "Notebook", lambda: found)
-    page = Console(record=True, width=200)
-    outcome: list[bool] = []
-    command = threading.Thread(
-        target=lambda: outcome.append(connect.capture(folder / "c.toml", folder / "tape.jsonl", 30, stop, page))
-    )
-    command.start()
-    try:
-        wait_until(lambda: enough(found))
-    finally:
-        stop.set()
-        command.join(20)
-    assert outcome == [True], page.export_text()
-    return found
 
 
 @contextmanager
@@ -270,14 +216,6 @@ def test_sparkplug_when_recorded_plays_back_births_data_and_our_requests(tmp_pat
     monkeypatch.setattr(connect, "Notebook", lambda **_: now)
     assert connect.replay(tmp_path / "tape.jsonl", threading.Event(), page), page.export_text()
     assert_same(then, now, 20)
-
-
-def assert_same(then: Diary, now: Diary, least: int) -> None:
-    """The same in the same order. The last that came may be on one side only, where recording and notes end."""
-    both = min(len(then.history), len(now.history))
-    assert both >= least
-    assert now.history[:both] == then.history[:both]
-    assert abs(len(then.history) - len(now.history)) <= 5
 
 
 def test_player_when_a_feed_asks_otherwise_shows_both_and_says_no_more():

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from connectors.capture.addresses import redirected
 from connectors.capture.frames import Direction, read
+from connectors.capture.player import Player
 from connectors.capture.rehearsal import Notebook, apart, rehearse
-from connectors.capture.wire import Player
 from connectors.config import load
 from connectors.modbus.simulator import simulate
 from schemas.telemetry import Telemetry

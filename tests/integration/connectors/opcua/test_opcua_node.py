@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from connectors.metrics import State
 from schemas.base import Quality
+from tests.integration.connectors.capture.diary import Diary, assert_same, captured, played
 from tests.integration.connectors.opcua.plant import MOMENT, URI, connector, node, settings, state, unused_port
-from tests.integration.connectors.opcua.test_opcua_security import make
+from tests.integration.connectors.opcua.site import make
 from tests.npm import NodeProcess, installed
 
 SOURCES = Path(__file__).parent / "node"
@@ -225,6 +226,30 @@ def test_node_opcua_when_an_alarm_comes_is_acknowledged_and_the_line_is_cut_its_
     assert tape.events()[-1].severity == 0, "it weighs less than what was asked for"
     assert "pump idles" not in {e.message for e in tape.events()}
     assert len(set(tape.ids)) == len(tape.ids)
+
+
+def test_node_opcua_when_recorded_plays_back_the_same_values_states_and_times(tmp_path, monkeypatch, server):
+    numbers = count(1)
+    text = f"""
+[[opcua]]
+name = "boiler"
+url = "{server.url}"
+publishing_interval = 0.05
+timeout = 10
+browse = [{{ path = "Boiler/[AB]", namespace = "{URI}", unit = "MW", sampling_interval = 0.05 }}]
+events = [{{ path = "Server" }}]
+"""
+
+    def run(found: Diary) -> bool:
+        number = next(numbers)
+        server.write("A", number / 3, moment=MOMENT + timedelta(milliseconds=number))
+        server.write("B", 1.5, StatusCodes.UncertainLastUsableValue if number % 2 else 0)
+        return sum(found.count.values()) > 20
+
+    then = captured(tmp_path, text, monkeypatch, run)
+    now = played(tmp_path / "tape.jsonl", tmp_path / "c.toml")
+    assert {one[3] for one in now.history} == {Quality.GOOD, Quality.UNCERTAIN}
+    assert_same(then, now, 20)
 
 
 def test_node_opcua_when_restarted_with_other_namespace_numbers_its_nodes_are_found_over_an_encrypted_channel(

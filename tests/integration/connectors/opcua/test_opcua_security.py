@@ -1,90 +1,36 @@
-"""Secured channels to asyncua's server: policies, who is trusted, who logs in, and renewed files."""
+"""Secured channels to asyncua's server: policies, who is trusted, who logs in, renewed files, and recording within."""
 
 from __future__ import annotations
 
-import ipaddress
+import re
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua.crypto.cert_gen import (
-    dump_private_key_as_pem,
-    generate_private_key,
-    generate_self_signed_app_certificate,
-)
-from asyncua.crypto.permission_rules import User, UserRole
-from asyncua.server.user_managers import UserManager
-from asyncua.ua import SecurityPolicyType
+from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import uatcp_to_binary
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from rich.console import Console
 from structlog.testing import capture_logs
 
+from connectors.capture.frames import Direction, Header, Writer, read
+from connectors.capture.wire import Entry, Recorder
 from connectors.opcua import certificates
-from connectors.opcua.config import OpcUaServer
+from streams.commands import connect
 from tests.conftest import wait_until
-from tests.integration.connectors.opcua.plant import Plant, connector, node, settings, unused_port
-
-POLICIES = [
-    SecurityPolicyType.Basic256Sha256_Sign,
-    SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
-    SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
-    SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
-]
-
-
-class Users(UserManager):
-    """Lets in the reader with the right password, and whoever has one of ``certificates`` (DER)."""
-
-    def __init__(self) -> None:
-        self.passwords: list[str] = []
-        self.certificates: list[bytes] = []
-
-    def get_user(self, iserver, username=None, password=None, certificate=None):
-        if username is not None:
-            self.passwords.append(password)
-        known = (username, password) == ("reader", "right") or certificate in self.certificates
-        return User(UserRole.User, username) if known else None
-
-
-def make(folder: Path, name: str, usage: x509.ObjectIdentifier, days: int = 365) -> x509.Certificate:
-    """A self-signed certificate for 127.0.0.1 as files NAME.pem and NAME.key.pem; of 0 days: it ends this second."""
-    key = generate_private_key()
-    names = [x509.UniformResourceIdentifier(f"urn:test:{name}"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    signed = generate_self_signed_app_certificate(key, name, {}, names, [usage], days)
-    (folder / f"{name}.key.pem").write_bytes(dump_private_key_as_pem(key))
-    (folder / f"{name}.pem").write_bytes(signed.public_bytes(Encoding.PEM))
-    return signed
-
-
-class Site:
-    """A secured server, and a folder for the client's files."""
-
-    def __init__(self, plant: Plant, users: Users, certificate: x509.Certificate, folder: Path) -> None:
-        self.users, self.certificate, self.folder = users, certificate, folder
-        self._plant = plant
-        self.trusted, self.rejected = folder / "trusted", folder / "rejected"
-        self.trusted.mkdir()
-        self.rejected.mkdir()
-        (folder / "password").write_text("right\n")
-        make(folder, "client", ExtendedKeyUsageOID.CLIENT_AUTH)
-        users.passwords.clear()
-
-    def trust(self) -> None:
-        (self.trusted / "server.der").write_bytes(self.certificate.public_bytes(Encoding.DER))
-
-    def settings(self, *, login: dict[str, str] | None = None, **security: str) -> OpcUaServer:
-        own = {"certificate": "client.pem", "private_key": "client.key.pem", "trust_folder": "trusted"}
-        login = login or {"username": "reader", "password_file": "password"}
-        security = {**own, "reject_folder": "rejected", **security}
-        return settings(
-            self._plant.url, node("a", "A"), folder=self.folder, security=security, login=login, keep_alive=5
-        )
+from tests.integration.connectors.capture.diary import Diary, assert_same, captured, played
+from tests.integration.connectors.opcua.plant import MOMENT, URI, Plant, connector, node, settings, unused_port
+from tests.integration.connectors.opcua.site import POLICIES, Site, Users, make
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +40,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plant, U
     certificate = make(folder, "server", ExtendedKeyUsageOID.SERVER_AUTH)
     users = Users()
     own = {"certificate": folder / "server.pem", "key": folder / "server.key.pem", "uri": "urn:test:server"}
-    with Plant(unused_port(), "A", secure={**own, "users": users, "policies": POLICIES}) as plant:
+    with Plant(unused_port(), "A", "B", secure={**own, "users": users, "policies": POLICIES}) as plant:
+        plant.historize("A")
         yield plant, users, certificate
 
 
@@ -216,3 +163,93 @@ def test_channel_when_the_servers_certificate_has_expired_says_whose_and_goes_on
     why = next(entry["why"] for entry in logs if "has expired" in str(entry.get("why")))
     assert "CN=server" in why
     assert f"{expired.not_valid_after_utc:%Y-%m-%d %H:%M}" in why
+
+
+RECORDED = """
+[[opcua]]
+name = "plant"
+url = "{url}"
+publishing_interval = 0.05
+keep_alive = 0.3
+backoff_ceiling = 0.5
+timeout = 5
+backfill = 3600
+login = {{ username = "reader", password_file = "password" }}
+security = {{ certificate = "client.pem", private_key = "client.key.pem", trust_folder = "trusted" }}
+nodes = [
+  {{ point = "a", namespace = "{uri}", identifier = "s=A", unit = "MW", queue_size = 100 }},
+  {{ point = "b", namespace = "{uri}", identifier = "s=B", unit = "MW" }},
+]
+"""
+
+
+def test_recording_when_the_server_was_cut_off_plays_back_every_value_as_it_was_and_names_what_is_asked_otherwise(
+    tmp_path, monkeypatch, site
+):
+    plant = site.plant
+    site.trust()
+    written: list[float] = []
+
+    def moments(count: int) -> list[tuple[float, datetime]]:
+        """Values that no decimal writes exactly, a microsecond apart."""
+        numbers = range(len(written) + 1, len(written) + 1 + count)
+        written.extend(numbers)
+        return [(number / 3, MOMENT + timedelta(microseconds=number)) for number in numbers]
+
+    def run(found: Diary) -> bool:
+        came = found.count["plant", "a"]
+        if came >= 10 and len(written) < 50:
+            plant.write("B", 7.0, StatusCodes.BadSensorFailure)
+            plant.cut("A", moments(40))
+        elif came:
+            ((value, moment),) = moments(1)
+            plant.write("A", value, moment=moment)
+        return came > 70
+
+    plant.write("A", 0.0)
+    plant.write("B", 0.0)
+    then = captured(tmp_path, RECORDED.format(url=plant.url, uri=URI), monkeypatch, run)
+    tape, page = tmp_path / "tape.jsonl", Console(record=True, width=300)
+    frames = read(tape)[1]
+    assert {frame.link for frame in frames} == {1, 2}
+    assert not any(secret in frame.data for frame in frames for secret in (b"right", b"reader"))
+    assert {reason for *_, reason in then.history} == {"", "historical", "BadSensorFailure"}
+    assert_same(then, played(tape, tmp_path / "c.toml"), 70)
+    monkeypatch.undo()
+    tape.write_text(tape.read_text().replace("s=B", "s=C"))
+    assert not connect.replay(tape, threading.Event(), page)
+    said = page.export_text()
+    assert re.search(r"connection 1: CreateMonitoredItems.ItemsToCreate\[1\].ItemToMonitor.NodeId: .*'B'", said), said
+
+
+def test_capture_when_the_login_is_refused_says_what_to_look_at(tmp_path, site):
+    site.trust()
+    (tmp_path / "c.toml").write_text(RECORDED.format(url=site.plant.url, uri=URI))
+    (tmp_path / "password").write_text("wrong\n")
+    page = Console(record=True, width=400)
+    assert not connect.capture(tmp_path / "c.toml", tmp_path / "tape.jsonl", 0.5, threading.Event(), page)
+    assert "BadUserAccessDenied" in (said := page.export_text())
+    assert "check login: the user, and where its password or key stands" in said
+
+
+def test_recorder_when_somebody_else_connects_hangs_up(tmp_path, site):
+    """Whoever gets through has the login of the settings."""
+    site.trust()
+    writer = Writer(tmp_path / "tape.jsonl", Header(file="c.toml", settings="", started=0))
+    recorder = Recorder(writer)
+    try:
+        port = recorder.place("127.0.0.1", 4840, Entry(site.settings(), "/known"), None)
+        heard = []
+        for path in ("known", "plant"):
+            with socket.create_connection(("127.0.0.1", port), 5) as client:
+                hello = ua.Hello(EndpointUrl=f"opc.tcp://127.0.0.1:{port}/{path}")
+                client.sendall(uatcp_to_binary(ua.MessageType.Hello, hello))
+                client.settimeout(5)
+                heard.append(client.recv(3))
+        assert heard == [b"ACK", b""]
+        wait_until(lambda: writer.frames == 7)
+    finally:
+        recorder.close()
+        writer.close()
+    said = [frame.direction for frame in read(tmp_path / "tape.jsonl")[1] if frame.link == 2]
+    assert said == [Direction.OPENED, Direction.SENT, Direction.CLOSED]

@@ -1,0 +1,1 @@
+"""OPC UA recorded and played: within its secure channel, message by message."""
