@@ -238,10 +238,11 @@ def reset(
 def doctor(kafka: Kafka = None) -> None:
     """Examine broker, topics, rights, clocks and lag; say how to mend what is wrong. Exit status 1 if anything is."""
     from streams import pipeline
-    from streams.commands.doctor import examine, render
+    from streams.commands.doctor import changes_of, examine, render
 
     settings = settings_from(kafka=kafka)
-    findings = examine(settings.cluster(), pipeline.layout(settings.partitions))
+    specs = pipeline.layout(settings.partitions)
+    findings = examine(settings.cluster(), specs, changes=changes_of(settings.connectors_file))
     render(findings, Console())
     raise typer.Exit(any(finding.level == "fail" for finding in findings))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import DescribeClusterResult
@@ -20,16 +23,31 @@ from streams.engine.cluster import Cluster
 from streams.engine.errors import EngineError
 from streams.engine.layout import TopicSpec
 
-__all__ = ["Finding", "Level", "examine", "render"]
+__all__ = ["Finding", "Level", "changes_of", "examine", "render"]
 
+_SELF = re.compile(r"[;.,]? (?:see |run )?`gridtape doctor`(?: shows more\.| gives the command that grants it)?")
+"""What errors advise that the doctor cannot."""
 _SIGN = {Level.OK: ("✓", "green"), Level.WARN: ("!", "bold yellow"), Level.FAIL: ("✗", "bold red")}
 
 
-def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10.0) -> list[Finding]:
+def changes_of(file: Path) -> str:
+    """The name under which a connectors file lets records on ``device-settings`` change devices; empty: it does not.
+
+    A file that is not there, or cannot be read, lets nothing: `gridtape run connectors` says what is wrong with it.
+    """
+    try:
+        changes = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("changes")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
+    return str(changes.get("name", "")) if isinstance(changes, dict) else ""
+
+
+def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, changes: str = "", timeout: float = 10.0) -> list[Finding]:
     """Everything that the doctor looks at, in an order in which the first failure explains the next.
 
     Nothing of the user's is changed: a topic of the doctor's own is made and deleted to read the brokers' clocks.
-    ``timeout``: seconds for one answer of Kafka. Raises nothing: what cannot be examined is a finding.
+    ``changes``: as :func:`changes_of`. ``timeout``: seconds for one answer of Kafka. Raises nothing: what cannot be
+    examined is a finding.
     """
     cluster = quiet(cluster)
     admin, ear = broker.listening_admin(cluster)
@@ -46,7 +64,7 @@ def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10
     subjects: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("the brokers", lambda: broker.examine(cluster, admin, ear, found, timeout)),
         ("the topics", lambda: layout.examine(cluster, admin, specs, timeout)),
-        ("the rights", lambda: rights.examine(cluster, admin, found, timeout)),
+        ("the rights", lambda: rights.examine(cluster, admin, found, changes, timeout)),
         ("the clocks", lambda: clocks.examine(cluster, admin, found, timeout)),
         ("open transactions", measure),
         ("the consumer groups", lambda: lag.examine(cluster, admin, now, timeout) if ends else []),
@@ -58,7 +76,7 @@ def examine(cluster: Cluster, specs: Sequence[TopicSpec], *, timeout: float = 10
         try:
             findings += look()
         except (KafkaException, EngineError, CommandError, TimeoutError) as error:
-            why = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            why = error.args[0].str() if isinstance(error, KafkaException) else _SELF.sub("", str(error))
             findings.append(warn(f"{subject} could not be examined: {why}", "Mend what is told above, then ask again."))
     return findings
 

@@ -127,7 +127,8 @@ class Follower:
         if missing := sorted(name for name in self._topics if name not in present):
             raise CommandError(
                 f"{cluster.bootstrap} has no topic {', '.join(missing)}. gridtape makes its topics when it first runs; "
-                "is the prefix (GRIDTAPE_TOPIC_PREFIX) right? `gridtape doctor` shows more."
+                "is the prefix (GRIDTAPE_TOPIC_PREFIX) right, and may this principal see them? `gridtape doctor` shows "
+                "more."
             )
         return [(name, partition) for name in self._topics for partition in present[name].partitions]
 

@@ -186,5 +186,9 @@ class Ledger:
                 metadata = self._consumer.list_topics(name, timeout=self._timeout).topics[name]
             except KafkaException as error:
                 raise classify(error, f"asking for topic {name}") from error
+            if metadata.error is not None and metadata.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise CommandError(
+                    f"this principal may not see the topic {name}; `gridtape doctor` gives the command that grants it"
+                )
             self._counts[name] = len(metadata.partitions)
         return self._counts[name]

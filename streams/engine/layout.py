@@ -22,6 +22,10 @@ class TopicSpec:
     config: dict[str, str] = field(default_factory=dict)
 
 
+UNREADABLE = "this principal may not read its settings (DescribeConfigs)"
+"""What differs of a topic that is there, and of which no more can be known."""
+
+
 def changelog_of(application: str) -> str:
     """Name of an application's changelog topic."""
     return f"{application}-changelog"
@@ -56,6 +60,9 @@ def differences(cluster: Cluster, specs: Iterable[TopicSpec], timeout: float = 1
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # deleted a moment ago
                     found[resource.name] = ["is missing"]
                     continue
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    found.setdefault(resource.name, []).append(UNREADABLE)
+                    continue
                 raise classify(error, f"reading the settings of topic {resource.name}") from error
             for setting, must in wanted[resource.name].config.items():
                 value = config[setting].value if setting in config else None
@@ -88,8 +95,8 @@ def refuse(found: dict[str, list[str]]) -> None:
         raise Fatal(
             "these topics exist but are not as gridtape needs them:\n"
             + "\n".join(lines)
-            + "\nAlter them with Kafka's own tools, or let gridtape make its own ones under another prefix "
-            "(setting topic_prefix)."
+            + "\nAlter them with Kafka's own tools (`gridtape doctor` gives the commands), or let gridtape make its "
+            "own ones under another prefix (setting topic_prefix)."
         )
 
 

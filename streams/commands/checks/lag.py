@@ -85,6 +85,7 @@ def examine(cluster: Cluster, admin: AdminClient, now: float, timeout: float) ->
     """One finding per consumer group. ``now``: seconds since the epoch."""
     findings: list[Finding] = []
     found: dict[str, tuple[int, dict[Place, int]]] = {}
+    never: list[str] = []
     described = admin.describe_consumer_groups([cluster.named(name) for name in groups()], request_timeout=timeout)
     for name, read in groups().items():
         group = cluster.named(name)
@@ -106,8 +107,16 @@ def examine(cluster: Cluster, admin: AdminClient, now: float, timeout: float) ->
     ends = ends_of(cluster, admin, {topic.name for read in groups().values() for topic in read}, timeout)
     with Ledger(cluster, timeout) as ledger:
         for name, (running, committed) in found.items():
+            if not committed and not running and not name.startswith("sink-"):
+                never.append(name)
+                continue
             behind = _behind(ledger, committed, ends, now)
             findings += _group(cluster, cluster.named(name), name, running, committed, behind)
+    if never:
+        every = len(never) == len(pipeline.PROCESSORS)
+        who = "" if every else " " + " ".join(never)
+        what = "no processor has run on this cluster yet" if every else f"never run on this cluster:{who}"
+        findings.append(warn(what, f"Start: `gridtape run processors{who}`."))
     return findings
 
 
@@ -149,8 +158,7 @@ def _group(
     if not committed:
         if running:
             return [ok(f"group {group}: {_members(running)}, nothing to read so far")]
-        text = f"group {group} has never run on this cluster"
-        return [ok(f"{text} (sinks run where they are set up)") if sink else warn(text, f"Start it: {start}.")]
+        return [ok(f"group {group} has never run on this cluster (sinks run where they are set up)")]
     findings = []
     for one in behind.values():
         reset = tool(
@@ -166,8 +174,10 @@ def _group(
             findings.append(fail(f"group {group}: {'; '.join(one.beyond)}", how))
     waiting = {topic: one for topic, one in behind.items() if one.records}
     if not waiting:
-        idle = "" if running or sink else "; it does not run now"
-        return findings or [ok(f"group {group}: {_members(running)}, has read everything{idle}")]
+        if not running and not sink:
+            text = f"group {group} does not run; so far it has read everything"
+            return findings or [warn(text, f"What comes from now on is not decided upon. Start it: {start}.")]
+        return findings or [ok(f"group {group}: {_members(running)}, has read everything")]
     text = ", ".join(
         f"{one.records:,} records ({one.age:.0f} s) of {cluster.bare(topic)}" for topic, one in sorted(waiting.items())
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
 
 from streams.commands.checks.finding import Finding, fail, ok, tool, warn
 from streams.engine.cluster import Cluster
-from streams.engine.layout import TopicSpec, differences
+from streams.engine.layout import UNREADABLE, TopicSpec, differences
 
 
 def examine(cluster: Cluster, admin: AdminClient, specs: Sequence[TopicSpec], timeout: float) -> list[Finding]:
@@ -19,6 +19,21 @@ def examine(cluster: Cluster, admin: AdminClient, specs: Sequence[TopicSpec], ti
     findings: list[Finding] = []
     by_name = {cluster.named(spec.name): spec for spec in specs}
     differing = differences(cluster, specs, timeout)
+    if hidden := _hidden(admin, [name for name, what in differing.items() if what == ["is missing"]], timeout):
+        findings.append(
+            _ungranted(
+                cluster,
+                hidden,
+                f"this principal may not see {_listed(hidden)}: gridtape takes {_them(hidden)} for missing",
+                "Describe",
+            )
+        )
+    if unreadable := sorted(name for name, what in differing.items() if UNREADABLE in what):
+        text = f"this principal may not read the settings of {_listed(unreadable)}: no process of gridtape starts"
+        findings.append(_ungranted(cluster, unreadable, text, "DescribeConfigs"))
+    differing = {
+        name: [one for one in what if one != UNREADABLE] for name, what in differing.items() if name not in hidden
+    }
     if len(differing) == len(specs) and all(what == ["is missing"] for what in differing.values()):
         return [
             warn(
@@ -33,6 +48,34 @@ def examine(cluster: Cluster, admin: AdminClient, specs: Sequence[TopicSpec], ti
     if not findings:
         findings.append(ok(f"all {len(specs)} topics are as the wiring needs them"))
     return findings + _copies(cluster, admin, present, brokers, timeout)
+
+
+def _hidden(admin: AdminClient, missing: list[str], timeout: float) -> list[str]:
+    """Those that seem to be missing because this principal may not know of them."""
+    if not missing:
+        return []
+    hidden = []
+    for name, future in admin.describe_topics(TopicCollection(missing), request_timeout=timeout).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                hidden.append(name)
+    return sorted(hidden)
+
+
+def _ungranted(cluster: Cluster, names: list[str], what: str, operation: str) -> Finding:
+    place = (
+        f"--topic {cluster.prefix}- --resource-pattern-type prefixed"
+        if cluster.prefix
+        else " ".join(f"--topic {name}" for name in names)
+    )
+    grant = f"--add --allow-principal User:NAME --operation {operation} {place}"
+    return fail(what, "Grant it, also to the principals of the processes: " + tool("kafka-acls", cluster, grant))
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _difference(cluster: Cluster, spec: TopicSpec, name: str, difference: str, brokers: int) -> Finding:
@@ -84,6 +127,8 @@ def _copies(
         try:
             least = int(future.result()["min.insync.replicas"].value)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                continue  # told with what differs
             findings.append(
                 warn(f"topic {resource.name}: settings cannot be read: {error.args[0].str()}", "Grant DescribeConfigs.")
             )

@@ -21,11 +21,16 @@ _UNHEARD = logging.Logger("gridtape.doctor.unheard", logging.CRITICAL + 1)
 """For librdkafka's own complaint about what the finding says in words."""
 
 
-def examine(cluster: Cluster, admin: AdminClient, found: DescribeClusterResult, timeout: float) -> list[Finding]:
-    """What is guarded, and which right is missing for which process."""
+def examine(
+    cluster: Cluster, admin: AdminClient, found: DescribeClusterResult, changes: str, timeout: float
+) -> list[Finding]:
+    """What is guarded, and which right is missing for which process.
+
+    ``changes``: the name under which connectors take changes from ``device-settings``; without it nobody needs that.
+    """
     return [
         *_authorizer(cluster, admin, found, timeout),
-        *_topics(cluster, admin, timeout),
+        *_topics(cluster, admin, changes, timeout),
         *_groups(cluster, admin, timeout),
         *_transactions(cluster, timeout),
     ]
@@ -51,16 +56,19 @@ def _authorizer(cluster: Cluster, admin: AdminClient, found: DescribeClusterResu
     ]
 
 
-def _topics(cluster: Cluster, admin: AdminClient, timeout: float) -> list[Finding]:
+def _topics(cluster: Cluster, admin: AdminClient, changes: str, timeout: float) -> list[Finding]:
     needs: dict[tuple[AclOperation, str], list[str]] = {}
     for topic in ALL:
+        if topic in pipeline.CONFIGURING and not changes:
+            continue
         for who in pipeline.writers(topic):
-            needs.setdefault((AclOperation.WRITE, topic.name), []).append(who)
-        for who in pipeline.readers(topic):
-            needs.setdefault((AclOperation.READ, topic.name), []).append(who)
+            needs.setdefault((AclOperation.WRITE, topic.name), []).append(_command(who))
+        for who in pipeline.readers(topic) if topic not in pipeline.CONFIGURING else ():
+            needs.setdefault((AclOperation.READ, topic.name), []).append(_command(who))
     for processor in pipeline.PROCESSORS:
         for operation in (AclOperation.READ, AclOperation.WRITE):
-            needs.setdefault((operation, changelog_of(processor.name)), []).append(f"processors/{processor.name}")
+            who = _command(f"processors/{processor.name}")
+            needs.setdefault((operation, changelog_of(processor.name)), []).append(who)
     names = sorted({name for _, name in needs})
     described = admin.describe_topics(
         TopicCollection([cluster.named(name) for name in names]),
@@ -76,6 +84,8 @@ def _topics(cluster: Cluster, admin: AdminClient, timeout: float) -> list[Findin
                 allowed[name] = ()
             # one that is missing is told with the layout
     findings = _lacking(cluster, needs, allowed)
+    if changes:
+        findings += _unfollowed(cluster, changes, allowed)
     return findings or [ok(f"this principal may read and write the {len(allowed)} topics")]
 
 
@@ -96,8 +106,36 @@ def _lacking(
         who = ", ".join(dict.fromkeys(one for those in lacking.values() for one in those))
         grant = tool("kafka-acls", cluster, f"--add --allow-principal User:NAME --operation {verb} {where}")
         what = f"this principal may not {verb.lower()} {', '.join(sorted(lacking))}"
-        findings.append(warn(what, f"Needed where it runs {who}. {grant}"))
+        findings.append(warn(what, f"Needed by whoever runs {who}. {grant}"))
     return findings
+
+
+def _unfollowed(cluster: Cluster, changes: str, allowed: Mapping[str, Sequence[AclOperation]]) -> list[Finding]:
+    """Unlike other rights, this one is known to be needed here: the connectors' file lies on this machine."""
+    lacking = [
+        one.name for one in pipeline.CONFIGURING if one.name in allowed and AclOperation.READ not in allowed[one.name]
+    ]
+    if not lacking:
+        return []
+    what = f"the connectors {changes} cannot start: this principal may not read {', '.join(lacking)}"
+    grant = tool(
+        "kafka-acls",
+        cluster,
+        f"--add --allow-principal User:NAME --operation Read {_resource(cluster, 'topic', lacking)}",
+    )
+    return [fail(what, f"Grant it, or take `changes` out of the connectors' file. {grant}")]
+
+
+def _command(who: str) -> str:
+    """The command that a reader or writer of the wiring is run by."""
+    kind, _, name = who.partition("/")
+    if who == "operator":
+        return "`gridtape publish`, `kill-switch` or `modbus write`"
+    if who == "every process":
+        return "any of gridtape's processes"
+    if kind == "connectors" or who == "every connector":
+        return "`gridtape run connectors`"
+    return f"`gridtape run {kind} {name}`" if name else "`gridtape run processors`"
 
 
 def _groups(cluster: Cluster, admin: AdminClient, timeout: float) -> list[Finding]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from streams.commands.describe import moment
 from streams.commands.doctor import Finding, Level, examine, render
 from streams.engine import layout
 from streams.engine.cluster import Cluster
+from streams.engine.errors import Fatal
 from streams.local.kafka import Kafka
 from tests.topic import expire
 
@@ -253,6 +255,10 @@ def test_examine_when_broker_is_guarded_and_unsuited_says_every_right_and_settin
     layout.ensure(strict, pipeline.layout(2))
     admin = strict.admin()
     guarded = [
+        (ResourceType.TOPIC, strict.named("device-settings"), AclOperation.DESCRIBE, "User:ANONYMOUS"),
+        (ResourceType.TOPIC, strict.named("device-settings"), AclOperation.DESCRIBE_CONFIGS, "User:ANONYMOUS"),
+        (ResourceType.TOPIC, strict.named("events"), AclOperation.DESCRIBE, "User:ANONYMOUS"),
+        (ResourceType.TOPIC, strict.named("devices"), AclOperation.READ, "User:gate"),
         (ResourceType.TOPIC, strict.named("orders"), AclOperation.DESCRIBE, "User:ANONYMOUS"),
         (ResourceType.TOPIC, strict.named("orders"), AclOperation.DESCRIBE_CONFIGS, "User:ANONYMOUS"),
         (ResourceType.TOPIC, strict.named("orders"), AclOperation.READ, "User:ANONYMOUS"),
@@ -276,13 +282,25 @@ def test_examine_when_broker_is_guarded_and_unsuited_says_every_right_and_settin
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
-    findings = examine(strict, pipeline.layout(2))
+    findings, changing = (examine(strict, pipeline.layout(2), changes=name) for name in ("", "north"))
 
     assert "access is guarded by StandardAuthorizer" in text_of(findings, Level.OK)
     warnings = text_of(findings, Level.WARN)
-    assert "this principal may not write orders | Needed where it runs processors/gate." in warnings
+    assert "this principal may not write devices, events, orders | Needed by whoever runs" in warnings
+    assert "runs `gridtape run connectors`, `gridtape run processors gate`." in warnings
     assert "--operation Write --topic strict- --resource-pattern-type prefixed" in warnings
-    assert "may not read" not in warnings
+    assert "the devices could not be examined: this principal may not see the topic strict-devices | " in warnings
+    assert "device-settings" not in text_of(findings), "devices are changed by no record, so that nobody needs it"
+    read = "--operation Read --topic strict- --resource-pattern-type prefixed"
+    north = "the connectors north cannot start: this principal may not read device-settings | Grant it"
+    assert north in text_of(changing, Level.FAIL)
+    assert read in text_of(changing, Level.FAIL)
+    failures = text_of(findings, Level.FAIL)
+    assert "may not see strict-devices: gridtape takes it for missing | Grant it" in failures
+    assert "may not read the settings of strict-events: no process of gridtape starts | Grant it" in failures
+    assert "is missing" not in failures
+    with pytest.raises(Fatal, match=f"strict-events: {re.escape(layout.UNREADABLE)}"):
+        layout.refuse(layout.differences(strict, pipeline.layout(2)))
     assert f"this principal may not join the consumer groups {strict.named('gate')}" in warnings
     assert "this principal may not begin transactions" in warnings
     assert "offsets of a stopped group are forgotten after 30 minutes" in warnings
