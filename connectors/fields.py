@@ -10,6 +10,7 @@ import ipaddress
 import math
 import os
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -124,6 +125,18 @@ class Identified(Section):
     site: Annotated[str, Field(max_length=200)] = ""
     asset: Annotated[str, Field(max_length=200)] = ""
     book: Name | None = None
+
+
+def _zone(key: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(key)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no time zone; expected for example UTC, Europe/Berlin, America/New_York") from None
+    return key
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+"""The IANA name of a time zone."""
 
 
 def _file(path: Path, info: ValidationInfo) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.checks import Measured
-from connectors.fields import ExistingFile, Identified, Name, Section, seconds
+from connectors.fields import ExistingFile, Identified, Name, Section, Zone, seconds
 from connectors.mqtt import topics
 from connectors.mqtt.broker import Broker, Protocol
 
@@ -85,15 +85,23 @@ class JsonPaths(Section):
 
     ``value``, and ``time`` and ``sequence`` once they are named here, must be in every payload. ``quality`` (good,
     uncertain, bad, true, false) and ``unit`` may be missing. A ``unit`` that differs from the point's is refused.
-    Where points have paths of their own, time, sequence, quality and unit are those of all of them.
+    Where points have paths of their own, time, sequence, quality and unit are those of all of them. ``zone``: of ISO
+    8601 times that name none.
     """
 
     value: Path = ("value",)
     time: Path | None = None
     time_format: TimeFormat = TimeFormat.ISO8601
+    zone: Zone | None = None
     sequence: Path | None = None
     quality: Path | None = None
     unit: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.zone is not None and (self.time is None or self.time_format is not TimeFormat.ISO8601):
+            raise ValueError('zone is for times as text: it needs time, and time_format = "iso8601"')
+        return self
 
 
 class Protobuf(Section):

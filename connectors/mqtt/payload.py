@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,7 +36,8 @@ class Refused(ValueError):
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
-    """What a payload says. ``time``: microseconds; None, like sequence and unit, where it does not say."""
+    """What a payload says. ``time``: microseconds; None, like sequence and unit, where it does not say. ``again``: the
+    same local time once more, in the hour that comes twice when the clocks are put back."""
 
     value: float | None
     time: int | None = None
@@ -43,6 +45,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     unit: str | None = None
     quality: Quality = Quality.GOOD
     reason: str = ""
+    again: int | None = None
 
 
 def read_number(raw: bytes) -> Sample:
@@ -80,9 +83,11 @@ def read_sample(document: Any, paths: JsonPaths) -> Sample:
         quality, doubt = Quality.BAD, "the source gave no value"
     elif doubt and quality is Quality.GOOD:
         quality = Quality.UNCERTAIN
+    time, again = (None, None) if paths.time is None else _time(_required(document, paths.time, "time"), paths)
     return Sample(
         value=value,
-        time=None if paths.time is None else _time(_required(document, paths.time, "time"), paths),
+        time=time,
+        again=again,
         sequence=None if paths.sequence is None else _sequence(_required(document, paths.sequence, "sequence"), paths),
         unit=_unit(document, paths),
         quality=quality,
@@ -167,9 +172,10 @@ def checked(number: float) -> float:
     return float(number)
 
 
-def _time(found: Any, paths: JsonPaths) -> int:
+def _time(found: Any, paths: JsonPaths) -> tuple[int, int | None]:
+    again = None
     if paths.time_format is TimeFormat.ISO8601:
-        micros = _iso(found)
+        micros, again = _iso(found, paths.zone)
     elif isinstance(found, bool) or not isinstance(found, int | float):
         raise Refused(
             f"the field {_dotted(paths.time or ())} (time) is {_kind(found)}, expected a number ({paths.time_format})"
@@ -182,20 +188,41 @@ def _time(found: Any, paths: JsonPaths) -> int:
             f"the time {_kind(found)} ({paths.time_format}) is outside the years 2000 to 2099; is the device's "
             "clock set, and is time_format right?"
         )
-    return micros
+    return micros, again
 
 
-def _iso(found: Any) -> int:
+def _iso(found: Any, zone: str | None) -> tuple[int, int | None]:
     if isinstance(found, datetime) and found.tzinfo is not None:  # CBOR has times of its own
-        return (found - _EPOCH) // timedelta(microseconds=1)
+        return _micros(found), None
     if not isinstance(found, str):
         raise Refused(f"the time is {_kind(found)}, expected a text such as 2026-11-21T07:00:00.250Z")
     try:
         time = datetime.fromisoformat(found)
     except ValueError:
         raise Refused(f"the time {found[:60]!r} is not ISO 8601, such as 2026-11-21T07:00:00.250Z") from None
-    if time.tzinfo is None:
-        raise Refused(f"the time {found[:60]!r} has no zone; expected a Z or an offset such as +01:00 at its end")
+    if time.tzinfo is not None:
+        return _micros(time), None
+    if zone is None:
+        raise Refused(
+            f"the time {found[:60]!r} has no zone; expected a Z or an offset such as +01:00 at its end, "
+            "or the setting json.zone"
+        )
+    return _local(time, zone)
+
+
+def _local(time: datetime, zone: str) -> tuple[int, int | None]:
+    """Both times that a local one may mean (PEP 495). Raises :class:`Refused` when the clocks leave it out."""
+    first, second = (_micros(time.replace(tzinfo=ZoneInfo(zone), fold=fold)) for fold in (0, 1))
+    if first == second:
+        return first, None
+    if first > second:
+        raise Refused(
+            f"the time {time} is none in {zone}: the clocks are put forward over it; is the device's zone right?"
+        )
+    return first, second
+
+
+def _micros(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -212,7 +239,7 @@ def _unit(document: Any, paths: JsonPaths) -> str | None:
     if found is ABSENT or found is None:
         return None
     if not isinstance(found, str):
-        raise Refused(f"the field {paths.unit!r} (unit) is {_kind(found)}, expected a text")
+        raise Refused(f"the field {_dotted(paths.unit or ())} (unit) is {_kind(found)}, expected a text")
     return found
 
 

@@ -87,6 +87,15 @@ def _alone(point: Point, read: Callable[[Any], Sample]) -> Callable[[Any], Parts
     return lambda document: [(point, read(document))]
 
 
+def _nearer(sample: Sample, again: int, receive_time: int) -> Sample:
+    """With the one of its two times that is nearer to its arrival."""
+    time = min(sample.time or again, again, key=lambda one: abs(one - receive_time))
+    doubt = "its time comes twice, as the clocks are put back: taken is the one nearer to its arrival"
+    quality = Quality.UNCERTAIN if sample.quality is Quality.GOOD else sample.quality
+    reason = "; ".join(text for text in (sample.reason, doubt) if text)
+    return msgspec.structs.replace(sample, time=time, again=None, quality=quality, reason=reason)
+
+
 def _together(reasons: list[str]) -> str:
     """One reason of many, for one dead letter: a payload can be wrong in a thousand places."""
     told = "; ".join(reasons[:_REASONS])
@@ -170,6 +179,8 @@ class Translator:
                     f"the unit is {sample.unit[:40]!r}, but {point.name} is configured in {point.arrives_in!r}"
                 )
                 continue
+            if sample.again is not None:
+                sample = _nearer(sample, sample.again, receive_time)
             sequence = sample.sequence
             record = self._record(route.device, point, sample, retained, receive_time)
             if sample.time is None and sequence is None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import glob
-import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from connectors.fields import Identified, Name, Number, Seconds, Section
+from connectors.fields import Identified, Name, Number, Seconds, Section, Zone
 from connectors.market.values import TimeFormat
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -30,14 +29,6 @@ def _there(pattern: str, info: ValidationInfo) -> str:
 
 def _matching(pattern: str) -> list[Path]:
     return sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())
-
-
-def _zone(key: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(key)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("is no time zone; expected for example UTC, Europe/Berlin, America/New_York") from None
-    return key
 
 
 class Columns(Section):
@@ -84,7 +75,7 @@ class RecordedConfig(Identified):
     columns: Columns
     delimiter: Delimiter = ","
     time_format: TimeFormat = TimeFormat.ISO
-    zone: Annotated[str, AfterValidator(_zone)] | None = None
+    zone: Zone | None = None
     time: Literal["recorded", "now"] = "recorded"
     speed: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | Literal["max"] = 1.0
     longest_pause: Seconds | None = None

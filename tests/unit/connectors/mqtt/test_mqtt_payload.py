@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -106,6 +107,33 @@ def test_payload_when_the_same_time_is_written_in_any_format_it_is_the_same_time
     assert _time_of(time // 1000, TimeFormat.MS) == time // 1000 * 1000
     assert _time_of(time // 1_000_000, TimeFormat.S) == time // 1_000_000 * 1_000_000
     assert abs((_time_of(time / 1e6, TimeFormat.S) or 0) - time) <= 1
+
+
+@given(
+    st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"])
+)
+@example(datetime(2026, 10, 25, 0, 30), "Europe/Berlin")
+@example(datetime(2026, 10, 25, 1, 30), "Europe/Berlin")
+@example(datetime(2026, 3, 29, 1, 0), "Europe/Berlin")
+def test_payload_when_a_local_time_is_written_it_is_one_of_the_times_that_it_may_mean(
+    moment: datetime, zone: str
+) -> None:
+    exact = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    written = moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None).isoformat()
+    paths = JsonPaths.model_validate({"time": "time", "zone": zone})
+    sample = read_sample(read_json(json.dumps({**GOOD, "time": written}).encode()), paths)
+    assert exact in (sample.time, sample.again)
+    assert sample.again is None or sample.again - (sample.time or 0) == 3_600_000_000
+    with_zone = read_sample(read_json(json.dumps({**GOOD, "time": f"{written}+05:00"}).encode()), paths)
+    assert with_zone.again is None
+
+
+def test_payload_when_the_clocks_leave_a_local_time_out_it_is_refused() -> None:
+    paths = JsonPaths.model_validate({"time": "time", "zone": "Europe/Berlin"})
+    with pytest.raises(
+        Refused, match="2026-03-29 02:30:00 is none in Europe/Berlin: the clocks are put forward over it"
+    ):
+        read_sample(read_json(json.dumps({**GOOD, "time": "2026-03-29T02:30:00"}).encode()), paths)
 
 
 def _time_of(written: object, time_format: TimeFormat) -> int | None:

@@ -50,6 +50,11 @@ def translator() -> Translator:
                         "points": [{"name": "soc", "unit": "%"}],
                     },
                     {
+                        "filter": "local/{device}/{point}",
+                        "json": {"time": "t", "zone": "Europe/Berlin"},
+                        "points": [{"name": "soc", "unit": "%"}],
+                    },
+                    {
                         "filter": "meters/{device}",
                         "points": [
                             {"name": "in", "unit": "MW.h", "value": "in"},
@@ -221,6 +226,18 @@ def test_translate_when_there_is_no_list_of_documents_the_payload_is_refused(
         translator.translate("buffered/battery-1/soc", payload, retained=False, receive_time=T)
 
 
+@pytest.mark.parametrize("hour", [0, 1])
+def test_translate_when_a_local_time_comes_twice_takes_the_nearer_one_and_doubts_it(
+    translator: Translator, hour: int
+) -> None:
+    first = 1_792_888_200_000_000  # 2026-10-25T00:30:00Z, 02:30 in Berlin, which comes again an hour later
+    meant = first + hour * 3_600_000_000
+    raw = b'{"value": 61, "t": "2026-10-25T02:30:00"}'
+    record, identity = one(translator, "local/battery-1/soc", raw, at=meant + 5_000_000)
+    assert (record.event_time, record.quality, identity) == (meant, Quality.UNCERTAIN, f"battery-1/soc/{meant}/0")
+    assert "its time comes twice" in record.reason
+
+
 @pytest.mark.parametrize(
     ("topic", "payload", "device", "online"),
     [
@@ -269,6 +286,8 @@ SEVERAL = {"filter": "s/{device}", "points": [{"name": "a", "unit": "1", "value"
         ("subscriptions", {**SEVERAL, "point": "a"}, "named by it"),
         ("subscriptions", {**SEVERAL, "payload": "number"}, "need payload"),
         ("subscriptions", {**SEVERAL, "each": "list"}, "each needs json.time"),
+        ("subscriptions", {**SEVERAL, "json": {"zone": "UTC"}}, "it needs time, and time_format"),
+        ("subscriptions", {**SEVERAL, "json": {"time": "t", "zone": "CEST+1"}}, "is no time zone"),
         ("subscriptions", {**SEVERAL, "json": {"value": "x"}}, "json.value is for filters with one value"),
         (
             "subscriptions",
