@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from connectors import letters, metrics
 from connectors.connector import Backoff
 from connectors.deliveries import Deliveries, Lane, Report
 from connectors.outlet import Done, Full, R, Raw, Waiting
+from connectors.repeats import Seldom
 from schemas import cloudevents, topics
 from schemas.dead_letters import DeadLetter
 from schemas.devices import Storage
@@ -186,7 +186,7 @@ class Publisher:
                 "queue.buffering.max.kbytes": _QUEUE_KBYTES,
                 "reconnect.backoff.max.ms": 2000,
                 "client.id": self._source.replace("/", "-"),
-                "logger": logging.getLogger("connectors.kafka"),
+                "logger": Seldom("Kafka", connector=self._application),
             }
         )
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import structlog
+
 from connectors import clock
 
+log = structlog.get_logger(__name__)
 FIRST = 60_000_000
 """Microseconds after which the same thing is logged again; the next time after twice as long."""
 LONGEST = 3_600_000_000
@@ -62,3 +65,21 @@ class Repeats:
     def ended(self) -> None:
         """It went well for a while: whatever comes next is a first time."""
         self._told.clear()
+
+
+class Seldom:
+    """In place of a logger for a client library, which complains of each attempt by itself. Used from one thread.
+
+    ``client``: whose words they are; what else is given stands beside them.
+    """
+
+    def __init__(self, client: str, **beside: str) -> None:
+        self._client = client
+        self._beside = beside
+        self._repeats = Repeats()
+
+    def log(self, level: int, message: str, *values: object) -> None:
+        """As that of :class:`logging.Logger`."""
+        words = message % values
+        if (again := self._repeats.again(words)) is not None:
+            log.log(level, f"the {self._client} client complains", words=words, **self._beside, **again)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connectors.lifecycle import Lifecycle, Profile
-from connectors.repeats import FIRST, LONGEST, QUIET, Repeats
+from connectors.repeats import FIRST, LONGEST, QUIET, Repeats, Seldom
 from schemas.devices import Device, DeviceState
 
 HALF_MINUTE = 30_000_000
@@ -125,3 +125,15 @@ def test_lifecycle_when_it_was_live_for_a_while_tells_the_next_failure_and_an_er
 def test_lifecycle_when_its_link_is_shared_leaves_it_to_who_keeps_the_link(time):
     life = Lifecycle("mqtt", Profile("battery-1", "mqtt"), lambda *_: None, shared=True)
     assert len(night(time, life, (DeviceState.DOWN, "the broker is away"))) == 1
+
+
+def test_client_log_when_kafka_is_away_for_half_an_hour_repeats_the_clients_complaint_a_few_times(time):
+    told = Seldom("Kafka", connector="fix")
+    with capture_logs() as logs:
+        for attempt in range(900):
+            told.log(40, "%s [%s] %s", "FAIL", "connectors-fix", f"Connection refused (after {attempt % 3}ms)")
+            time.now += 2_000_000
+    assert [one["log_level"] for one in logs] == ["error"] * len(logs)
+    assert [one.get("times", 1) for one in logs] == [1, 30, 60, 120, 240]
+    assert logs[0]["words"] == "FAIL [connectors-fix] Connection refused (after 0ms)"
+    assert logs[0]["connector"] == "fix"
