@@ -14,7 +14,7 @@ from schemas.fills import Fill
 from schemas.gaps import Gap
 from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
-from streams.local.service import free_port
+from streams.local.service import free_port, is_free
 from tests.conftest import wait_until
 from tests.integration.connectors.conftest import frozen
 from tests.integration.connectors.market import fixsessions, websocketfeeds
@@ -46,19 +46,21 @@ class Feeds:
     """A drop copy, FIX market data, and two WebSocket feeds: one has room in memory, the other soon stops reading."""
 
     def __init__(self, stack: ExitStack, cluster: Cluster, folder: Path) -> None:
-        impatient = Cluster(cluster.bootstrap, IMPATIENT, prefix=cluster.prefix)
+        self.impatient = impatient = Cluster(cluster.bootstrap, IMPATIENT, prefix=cluster.prefix)
         ports = free_port(), free_port()
         self.trades, self.quotes = (stack.enter_context(Peer(folder / f"peer{port}", port)) for port in ports)
+        wait_until(lambda: not any(map(is_free, ports)))  # a second's wait for the next attempt is spared
         self.house = fixsessions.drop_copy(folder, ports[0], **FIX)
         self.roomy, self.narrow = Exchange(), Exchange()
         for exchange in (self.roomy, self.narrow):
             stack.callback(exchange.close)
         self.connectors = stack.enter_context(ExitStack())
         run = self.connectors.enter_context
-        bounds = {"patience": 0.0, "max_outstanding": 5}
+        hasty = {"patience": 0.0}
+        bounds = {**hasty, "max_outstanding": 5}
         run(fixsessions.running(impatient, self.house, **bounds))
         run(fixsessions.running(impatient, fixsessions.market(folder, ports[1], **FIX), **bounds))
-        for name, exchange, bound in (("ROOMY", self.roomy, {}), ("NARROW", self.narrow, bounds)):
+        for name, exchange, bound in (("ROOMY", self.roomy, hasty), ("NARROW", self.narrow, bounds)):
             listed = [{"instrument": name, "symbol": "NG"}]
             feed = websocketfeeds.config(exchange, name=name.lower(), instruments=listed, heartbeat=1)
             run(websocketfeeds.running(impatient, feed, **bound))
@@ -105,13 +107,17 @@ def test_market_when_a_connected_kafka_freezes_no_change_is_missing_untold_and_e
             records.until(lambda name=name, of=exchange: bids(records, name)[-1] == of.best, f"the last of {name}")
         assert (feeds.trades.logons, feeds.quotes.logons) == (1, 1), "the venue was blamed for silence or for its clock"
         assert len(feeds.roomy.connections) == 1
+        of_start_and_end = [True, False, True, False]
+        records.until(
+            lambda: [is_open for name, is_open in records.gaps("disconnected") if name == "NARROW"] == of_start_and_end,
+            "a new snapshot after the connection that nobody read",
+        )
         with frozen(broker):  # told to stop now, all stop
             feeds.tell()
             feeds.connectors.close()
-        impatient = Cluster(cluster.bootstrap, IMPATIENT, prefix=cluster.prefix)
-        with fixsessions.running(impatient, feeds.house):
-            wanted = fixsessions.reported(range(feeds.told))
-            records.until(lambda: [*fixsessions.distinct(records.of(Fill))] == wanted, "what was not counted as taken")
+        with fixsessions.running(feeds.impatient, feeds.house):
+            every = fixsessions.reported(range(feeds.told))
+            records.until(lambda: [*fixsessions.distinct(records.of(Fill))] == every, "what was not counted as taken")
     first = [fill.fill_id for fill in records.of(Fill)][: feeds.told - BATCH]
     assert first == fixsessions.reported(range(feeds.told - BATCH)), "each once, in order"
     assert bids(records, "HENRY-HUB")[: feeds.told - BATCH + 1] == [float(n + 1) for n in range(feeds.told - BATCH + 1)]
