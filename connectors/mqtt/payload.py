@@ -134,10 +134,19 @@ def find(document: Any, path: tuple[str, ...]) -> Any:
 def _among(items: list[Any], step: str) -> Any:
     if step.isascii() and step.isdigit():
         return items[int(step)] if int(step) < len(items) else ABSENT
-    key, is_choice, text = step.partition("=")
-    if not is_choice:
+    key, _, text = step.partition("=")
+    if not text:
         return ABSENT
-    return next((one for one in items if isinstance(one, dict) and key in one and str(one[key]) == text), ABSENT)
+    return next((one for one in items if isinstance(one, dict) and words(one.get(key)) == text), ABSENT)
+
+
+def words(found: Any) -> str:
+    """A scalar of a document as JSON writes it, without quotes; empty for what a person would not name by it."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, bool | float) or (isinstance(found, int) and abs(found) <= _SEQUENCE_LIMIT):
+        return msgspec.json.encode(found).decode()
+    return ""
 
 
 def _dotted(path: tuple[str, ...]) -> str:

@@ -12,7 +12,6 @@ from connectors.checks import Checks
 from connectors.mqtt import binary
 from connectors.mqtt.config import MqttConfig, PayloadFormat, Point, Status, Subscription
 from connectors.mqtt.payload import (
-    ABSENT,
     Refused,
     Sample,
     find,
@@ -21,6 +20,7 @@ from connectors.mqtt.payload import (
     read_number,
     read_sample,
     read_samples,
+    words,
 )
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
@@ -133,15 +133,15 @@ class Translator:
             return None
         status, device = found
         self._known(device)
-        words = payload[:1000].decode("utf-8", "backslashreplace")
-        if status.path is not None:
-            said = find(read_json(payload), status.path)
-            words = said if isinstance(said, str) else "" if said is ABSENT else msgspec.json.encode(said).decode()
-        if words in status.online or words in status.offline:
-            return Stated(device, words, words in status.online)
+        if status.path is None:
+            said = payload[:1000].decode("utf-8", "backslashreplace")
+        else:
+            said = words(find(read_json(payload), status.path))
+        if said in status.online or said in status.offline:
+            return Stated(device, said, said in status.online)
         allowed = ", ".join(map(repr, (*status.online, *status.offline)))
         raise Refused(
-            f"the status is {words[:60]!r}, which is none of {allowed}; "
+            f"the status is {said[:60]!r}, which is none of {allowed}; "
             f"if it means one of them, name it with the status filter {status.filter}"
         )
 

@@ -212,7 +212,12 @@ def test_payload_when_it_is_huge_is_refused_before_it_is_parsed() -> None:
         read_number(b"1" * (LIMIT + 1))
 
 
-DOCUMENT = {"values": [{"id": "u1.soc", "v": 61.5}, {"id": 7, "v": 3}], "meta": {"a.b": 1}, "list": [[1, 2], 5]}
+DOCUMENT = {
+    "values": [{"id": "u1.soc", "v": 61.5}, {"id": 7, "v": 3}],
+    "meta": {"a.b": 1},
+    "list": [[1, 2], 5],
+    "many": [{"n": 10**5000}],
+}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +226,8 @@ DOCUMENT = {"values": [{"id": "u1.soc", "v": 61.5}, {"id": 7, "v": 3}], "meta": 
         (("values", "id=u1.soc", "v"), 61.5),
         (("values", "id=7", "v"), 3),
         (("values", "id=8", "v"), ABSENT),
+        (("values", "id=", "v"), ABSENT),
+        (("many", "n=1"), ABSENT),
         (("values", "1", "v"), 3),
         (("values", "2", "v"), ABSENT),
         (("values", "v"), ABSENT),

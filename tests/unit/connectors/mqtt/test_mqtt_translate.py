@@ -267,6 +267,8 @@ def test_stated_when_the_topic_is_one_of_values_says_nothing(translator: Transla
         ("plants/battery-9/status", b"offline", "unknown device 'battery-9'"),
         ("pipe/state", b"offline", "not valid JSON"),
         ("pipe/state", b'{"down": true}', "the status is ''"),
+        ("pipe/state", b'{"up": 1' + b"0" * 400 + b"}", "the status is ''"),
+        ("pipe/state", b'{"up": [1]}', "the status is ''"),
     ],
 )
 def test_stated_when_the_words_mean_nothing_known_is_refused(
