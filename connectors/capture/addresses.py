@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from connectors.capture.dialects import FIX, SPARKPLUG, WEB, Dialect
+from connectors.capture.dialects import FIX, MQTT_WEB, SPARKPLUG, SPARKPLUG_WEB, WEB, Dialect
 from connectors.capture.wire import Access, Entry
 from connectors.config import Config
 from connectors.fields import Tls
@@ -74,11 +74,11 @@ def redirected(config: Config, place: Place, *, played: bool = False) -> Config:
         "websocket": [websocket(one) for one in config.websocket],
         "fix": [fix(one) for one in config.fix if one.reset],
     }
-    if (mqtt := config.mqtt) is not None and _plain(mqtt):
-        led = there(mqtt.host, mqtt.port, mqtt.tls)
+    if (mqtt := config.mqtt) is not None:
+        led = there(mqtt.host, mqtt.port, mqtt.tls, MQTT_WEB if _in_web(mqtt) else None)
         changes["mqtt"] = mqtt.model_copy(update=led | {"keepalive": _KEEPALIVE})
-    if (sparkplug := config.sparkplug) is not None and _plain(sparkplug):
-        led = there(sparkplug.host, sparkplug.port, sparkplug.tls, SPARKPLUG)
+    if (sparkplug := config.sparkplug) is not None:
+        led = there(sparkplug.host, sparkplug.port, sparkplug.tls, SPARKPLUG_WEB if _in_web(sparkplug) else SPARKPLUG)
         changes["sparkplug"] = sparkplug.model_copy(update=led | {"keepalive": _KEEPALIVE})
     return Config(store=config.store).model_copy(update=changes)
 
@@ -90,10 +90,10 @@ def unrecorded(config: Config) -> list[str]:
         found.append("market: there is no wire")
     found += [f"{one.name}: there is no wire" for one in config.recorded]
     found += [f"{one.name}: a serial line of this machine" for one in config.modbus if one.host is None]
-    found += [f"{one.name}: its numbers go on where they were (reset = false)" for one in config.fix if not one.reset]
-    brokers: dict[str, Broker | None] = {"mqtt": config.mqtt, "sparkplug": config.sparkplug}
-    return found + [f"{name}: MQTT within WebSocket" for name, one in brokers.items() if one and not _plain(one)]
+    return found + [
+        f"{one.name}: its numbers go on where they were (reset = false)" for one in config.fix if not one.reset
+    ]
 
 
-def _plain(broker: Broker) -> bool:
-    return broker.transport is Transport.TCP
+def _in_web(broker: Broker) -> bool:
+    return broker.transport is Transport.WEBSOCKET

@@ -11,15 +11,15 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _REQUEST = b"GET "
 _UNTIL_HEAD = b"\r\n\r\n"
-_NEW_HEADERS = (b"host:", b"user-agent:", b"sec-websocket-key:")
+_NEW_HEADERS = (b"host:", b"origin:", b"user-agent:", b"sec-websocket-key:")
 _KEY = re.compile(rb"(?im)^sec-websocket-key: *(\S+)")
 _ACCEPT = re.compile(rb"(?im)^(sec-websocket-accept: *)\S+")
-_HOST = re.compile(rb"(?im)^(host: *)127\.0\.0\.1:\d+")
+_HOST = re.compile(rb"(?im)^(host: *|origin: *https?://)127\.0\.0\.1:\d+")
 _ACCEPTING = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _CLOSE, _PING, _PONG = 8, 9, 10
 _FIX_END = re.compile(rb"\x0110=\d{3}\x01")
@@ -151,6 +151,14 @@ def _without_times(command: bytes) -> bytes:
     return command[head:begin] + plain
 
 
+def _web_sparkplug_meant(said: bytes) -> bytes | None:
+    """As both mean it: a frame carries one packet."""
+    meant = _web_meant(said)
+    return meant if meant is None or said.startswith(_REQUEST) else meant[:1] + _sparkplug_meant(meant[1:])
+
+
 WEB = Dialect("web", _web_whole, _web_meant, _web_answered, _web_passed, headed=True)
 FIX = Dialect("fix", _fix_whole, _fix_meant)
 SPARKPLUG = Dialect("sparkplug", _mqtt_whole, _sparkplug_meant)
+MQTT_WEB = replace(WEB, name="mqtt-web")
+SPARKPLUG_WEB = replace(WEB, name="sparkplug-web", meant=_web_sparkplug_meant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import cbor2
 import paho.mqtt.client as paho
 import pytest
@@ -9,9 +11,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from prometheus_client import REGISTRY
 
+from connectors.capture.frames import read
 from connectors.mqtt.connector import MqttConnector
 from streams.local.mqtt import Mosquitto, find_mosquitto
 from streams.local.service import HOST, free_port
+from tests.integration.connectors.capture.diary import Diary, captured, played
 
 LIVE = {"connector": "mqtt", "device": "", "state": "live"}
 
@@ -48,6 +52,32 @@ def test_mqtt_when_carried_by_websocket_brings_every_sample(web, settings, runni
             device.sample(number, number)
         tape.until(lambda: len(tape.samples("soc")) == 50, "all samples")
     assert [s.value for s in tape.samples("soc")] == list(range(1, 51))
+
+
+def test_recording_when_mqtt_is_carried_by_websocket_plays_back_every_sample(web, tmp_path, monkeypatch, field_device):
+    text = f"""
+[mqtt]
+host = "{HOST}"
+port = {web.web_port}
+transport = "websocket"
+client_id = "recorded"
+devices = [{{ name = "b1" }}]
+[[mqtt.subscriptions]]
+filter = "plain/{{device}}/{{point}}"
+payload = "number"
+points = [{{ name = "flow", unit = "m3/h" }}]
+"""
+    device, numbers = field_device((HOST, web.port)), count(1)
+
+    def run(found: Diary) -> bool:
+        device.raw("plain/b1/flow", str(next(numbers)).encode())
+        return len(found.history) > 5
+
+    then = captured(tmp_path, text, monkeypatch, run)
+    frames = read(tmp_path / "tape.jsonl")[1]
+    assert f"Origin: http://{HOST}:{web.web_port}\r\n".encode() in frames[1].data, "the broker is called by its name"
+    values = [[one[1] for one in each.history] for each in (then, played(tmp_path / "tape.jsonl", tmp_path / "c.toml"))]
+    assert values[1][:5] == values[0][:5] == [values[0][0] + number for number in range(5)]
 
 
 def test_mqtt_when_the_port_speaks_no_websocket_says_so(mosquitto, settings, running, tape):

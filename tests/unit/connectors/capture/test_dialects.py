@@ -12,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from connectors.capture.dialects import FIX, SPARKPLUG, WEB, Dialect
+from connectors.capture.dialects import FIX, SPARKPLUG, SPARKPLUG_WEB, WEB, Dialect
 from connectors.market.fix.codec import encode, time_text
 from connectors.sparkplug.payload import rebirth_request
 
@@ -128,6 +128,16 @@ def test_sparkplug_when_our_times_differ_commands_and_states_mean_the_same(five)
     told = [mqtt(0x33, json.dumps({"online": True, "timestamp": at}, separators=(",", ":")).encode()) for at in (1, 2)]
     assert SPARKPLUG.meant(told[0]) == SPARKPLUG.meant(told[1])
     assert SPARKPLUG.meant(told[0]) != SPARKPLUG.meant(told[0].replace(b"true", b"null"))
+
+
+def test_sparkplug_when_it_is_carried_by_websocket_means_what_it_means_without():
+    then, now = (masked(command(at, five=True), key, Opcode.BINARY) for at, key in ((1, b"abcd"), (9, b"wxyz")))
+    assert SPARKPLUG_WEB.meant(then) == SPARKPLUG_WEB.meant(now) == b"\x82" + SPARKPLUG.meant(command(1, five=True))
+    other = masked(command(1, five=True).replace(b"Rebirth", b"Reboot!"), b"abcd", Opcode.BINARY)
+    assert SPARKPLUG_WEB.meant(then) != SPARKPLUG_WEB.meant(other)
+    assert SPARKPLUG_WEB.meant(masked(b"", b"abcd", Opcode.PONG)) is None
+    _, asked = handshake(4001)
+    assert SPARKPLUG_WEB.meant(asked) == WEB.meant(asked)
 
 
 @given(payloads)
