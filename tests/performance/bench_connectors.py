@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,8 @@ def main() -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ENTRIES)}")
     if given.kafka and given.away is not None:
         parser.error("--away stops Kafka, so it takes a local one of its own: leave out --kafka")
+    if given.away is not None and find_spec("quickfix") is None:
+        parser.error("--away has quickfix as a venue, which is not installed: make quickfix compiles it")
     if given.kafka:
         return tell(measure(given.kafka, given), given)
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder)) as broker:

@@ -74,7 +74,7 @@ def said(number: int, place: int) -> int:
 class Counted:
     """What is in Kafka of streams that say :func:`said`. ``places``: of each stream, by its name.
 
-    ``groups``: whose gaps speak of a stream (a device's of its points); itself, if it is not there.
+    ``group``: whose gaps speak of all streams (a device's of its points); without it each has its own.
     """
 
     def __init__(self, table: Timetable, places: Iterable[str], group: str | None = None) -> None:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
@@ -24,7 +23,7 @@ from tests.performance.connectors.away.fix import DropCopy, MarketData
 from tests.performance.connectors.away.plant import Plant
 from tests.performance.connectors.away.sparkplug import Sparkplug
 from tests.performance.connectors.away.websocket import WebSocket
-from tests.performance.connectors.figures import Figure
+from tests.performance.connectors.figures import Figure, resident
 
 _BEFORE = 20.0  # and as long after it
 _DRAINED_SECONDS = 900.0
@@ -32,12 +31,7 @@ _TOPICS = (topics.telemetry, topics.ticks, topics.fills, topics.gaps)
 
 
 def measure(broker: Kafka, cluster: Cluster, seconds: float) -> list[Figure]:
-    """What is missing after Kafka was away for ``seconds``, what had waited, and how soon it was there.
-
-    Raises ImportError without quickfix, the other side of both FIX sessions.
-    """
-    if find_spec("quickfix") is None:
-        raise ImportError("quickfix is not installed: make quickfix compiles it")
+    """What is missing after Kafka was away for ``seconds``, what had waited, and how soon it was there."""
     length = seconds + 2 * _BEFORE
     sources: list[Source] = [Plant(round(length)), Sparkplug(), WebSocket(), MarketData(), DropCopy(round(2 * length))]
     stop = threading.Event()
@@ -55,6 +49,7 @@ def measure(broker: Kafka, cluster: Cluster, seconds: float) -> list[Figure]:
         broker.stop()
         left = clock.now()
         time.sleep(seconds)
+        memory = resident()
         broker.start()
         back = clock.now()
         times, drained = _read(cluster, sources)
@@ -62,6 +57,7 @@ def measure(broker: Kafka, cluster: Cluster, seconds: float) -> list[Figure]:
     return [
         Figure(what=f"records of the {(back - left) / 1e6:.0f} s without Kafka", value=waited, unit=""),
         Figure(what="all there after", value=drained, unit="s"),
+        Figure(what="memory of the process at the end of it", value=memory, unit="MB"),
         *(figure for one in sources for figure in one.figures()),
     ]
 
