@@ -15,6 +15,7 @@ import httpx
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidMessage, WebSocketException
+from websockets.protocol import State
 
 from connectors import clock
 from connectors.connector import Backoff
@@ -175,8 +176,6 @@ class Feed:
             desk = self._desk
             desk.check()
             now = clock.steady()
-            if not desk.outbox.empty:
-                self._heard = now  # nobody reads: silence says nothing
             if stop.is_set():
                 await connection.close()
                 return
@@ -184,6 +183,11 @@ class Feed:
                 self._left = "the certificate files were renewed: connecting anew to use them"
                 await connection.close(1001, "renewed certificates")
                 return
+            if not desk.outbox.empty:
+                self._heard = now  # nobody reads: neither silence nor a snapshot that is missing says anything
+                if connection.state is not State.OPEN:
+                    self._left = f"{self._config.url} was not read, because too much waits for Kafka"
+                continue
             if now - self._heard > self._config.silence:
                 self._left = f"{self._config.url} said nothing for {self._config.silence / 1e6:g} s"
                 await connection.close(1001, "nothing heard")

@@ -122,7 +122,9 @@ def test_market_when_a_connected_kafka_freezes_no_change_is_missing_untold_and_e
     assert first == fixsessions.reported(range(feeds.told - BATCH)), "each once, in order"
     assert bids(records, "HENRY-HUB")[: feeds.told - BATCH + 1] == [float(n + 1) for n in range(feeds.told - BATCH + 1)]
     assert bids(records, "ROOMY")[: feeds.told - BATCH + 1] == [10 + n / 2 for n in range(feeds.told - BATCH + 1)]
-    lost = [gap.receive_time for gap in records.of(Gap) if gap.open and gap.key == "NARROW"]
+    gaps = [gap for gap in records.of(Gap) if gap.open and gap.key == "NARROW"]
+    assert "was not read, because too much waits for Kafka" in gaps[1].detail
+    lost = [gap.receive_time for gap in gaps]
     for one, other in pairwise(tick for tick in records.ticks() if tick.instrument == "NARROW"):
         told = any(one.receive_time < time < other.receive_time for time in lost)
         assert other.bid == one.bid + 0.5 or told, "what was not read lies in a gap"
