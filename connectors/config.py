@@ -23,6 +23,7 @@ from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
 from connectors.sparkplug.config import SparkplugConfig
 from connectors.spool.config import StoreConfig
+from connectors.templates import Templates
 
 _SECRETS = ("password", "passphrase", "secret", "token", "credential")
 _Key = str | int
@@ -85,13 +86,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(data: dict[str, Any], path: Path) -> Config:
-    """Check settings that were read from ``path``; relative paths in them start at its folder. Raises ConfigError."""
-    problems = _repeated_devices(data)
+    """Check settings that were read from ``path``; relative paths in them start at its folder. Raises ConfigError.
+
+    ``data`` is filled in from the templates that its devices name.
+    """
+    templates = Templates(path.parent, read)
+    templates.fill(_lists(data))
+    problems = templates.problems + _repeated_devices(data)
     config = None
     try:
         config = Config.model_validate(data, context={"folder": path.parent})
     except ValidationError as error:
-        problems = _described(error.errors(include_url=False)) + problems
+        problems = templates.explained(_described(error.errors(include_url=False))) + problems
     if config is None or problems:
         raise ConfigError(path, problems)
     if config == Config(store=config.store, changes=config.changes):
@@ -111,6 +117,14 @@ def _repeated_devices(data: dict[str, Any]) -> list[str]:
 
 
 def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for where, found in _lists(data):
+        for place, one in enumerate(found):
+            if isinstance(one, dict) and isinstance(one.get("name"), str):
+                yield f"{where}[{place}].name", one["name"]
+
+
+def _lists(data: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """The lists of devices, by their section."""
     mqtt, sparkplug = data.get("mqtt"), data.get("sparkplug")
     lists = {
         "mqtt.devices": mqtt.get("devices") if isinstance(mqtt, dict) else None,
@@ -122,10 +136,7 @@ def _named_devices(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "fix": data.get("fix"),
         "drop_copy": data.get("drop_copy"),
     }
-    for where, found in lists.items():
-        for place, one in enumerate(found if isinstance(found, list) else []):
-            if isinstance(one, dict) and isinstance(one.get("name"), str):
-                yield f"{where}[{place}].name", one["name"]
+    return [(section, found) for section, found in lists.items() if isinstance(found, list)]
 
 
 def _described(errors: list[ErrorDetails]) -> list[str]:

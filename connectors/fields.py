@@ -119,9 +119,11 @@ class Range(Section):
 class Identified(Section):
     """Where a device stands and whose it is: passed on with its status, so that nobody has to look it up elsewhere.
 
-    ``site`` and ``asset``: names of your own. ``book``: the trading book that owns its output.
+    ``site`` and ``asset``: names of your own. ``book``: the trading book that owns its output. ``template``: the file
+    that the keys came from which do not stand with the device itself.
     """
 
+    template: Annotated[str, Field(strict=True, max_length=1000)] | None = None
     site: Annotated[str, Field(max_length=200)] = ""
     asset: Annotated[str, Field(max_length=200)] = ""
     book: Name | None = None
