@@ -101,8 +101,8 @@ class News:
         present = {name: one.standing for one in fleet.troubles for name in one.devices}
         lines = [
             f"{_STYLE.get(one.standing, _PARTLY)[0]} {one.told(now)}"
-            + (f"; on it: {', '.join(one.rests)}" if one.rests else "")
-            + f"; next: {advice(one.standing)}"
+            + (f" · on it: {', '.join(one.rests)}" if one.rests else "")
+            + f" · next: {advice(one.standing)}"
             for one in fleet.troubles
             if any(self._told.get(name) is not one.standing for name in one.devices)
         ]

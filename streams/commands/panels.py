@@ -54,8 +54,11 @@ def market(board: Board, now: int, rows: int) -> Table:
     return table
 
 
-def positions(board: Board, fleet: Fleet, rows: int) -> Table:
-    """What the books hold; an unknown mark, or one whose feed is away, is a word, never an old number."""
+def positions(board: Board, fleet: Fleet, now: int, rows: int) -> Table:
+    """What the books hold; an unknown mark, or one whose feed is away, is a word, never an old number.
+
+    One that is old though nobody says why, as of a killed replay, is grey like its price.
+    """
     headings = ("book", "left"), ("instrument", "left")
     numbers = "quantity", "average", "mark", "value", "unrealised", "realised"
     table = _table(*headings, *((name, "right") for name in numbers))
@@ -67,7 +70,10 @@ def positions(board: Board, fleet: Fleet, rows: int) -> Table:
         cells.append(Text(price(position.average_price)))
         away = unpriced(position, fleet)
         if position.mark_status is MarkStatus.LIVE and position.mark is not None and not away:
-            cells += [Text(price(position.mark)), Text(_whole(position.market_value)), _pnl(position.unrealised_pnl)]
+            tick = board.ticks.get(position.instrument)
+            old = "grey50" if tick is not None and now - tick.receive_time > STALE else ""
+            cells += [Text(price(position.mark), old), Text(_whole(position.market_value), old)]
+            cells.append(_pnl(position.unrealised_pnl, style=old))
         else:
             word = "no feed" if away else "unknown" if position.mark_status is MarkStatus.UNKNOWN else "no mark"
             cells += [Text(word, "magenta") for _ in range(3)]
@@ -175,11 +181,11 @@ def _whole(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}".replace(",", " ")
 
 
-def _pnl(value: float | None, currency: str = "") -> Text:
+def _pnl(value: float | None, currency: str = "", *, style: str = "") -> Text:
     if value is None:
         return Text("-")
     text = f"{value:+,.0f}".replace(",", " ") if round(value) else "0"
-    return Text(f"{text} {currency}".rstrip(), "green" if value > 0 else "red" if value < 0 else "")
+    return Text(f"{text} {currency}".rstrip(), style or ("green" if value > 0 else "red" if value < 0 else ""))
 
 
 def _age(micros: int) -> str:

@@ -49,7 +49,7 @@ def draw(board: Board, now: int, size: tuple[int, int]) -> RenderableType:
         Layout(_header(board, fleet, now, width), size=1),
         *([Layout(devices(fleet, now, troubled - 2, width - 4), size=troubled)] if troubled else []),
         Layout(name="top", size=above),
-        Layout(_panel("positions", positions(board, fleet, held - 3)), size=held),
+        Layout(_panel("positions", positions(board, fleet, now, held - 3)), size=held),
         Layout(name="bottom", size=rest),
     )
     screen["top"].split_row(

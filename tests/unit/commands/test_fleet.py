@@ -19,6 +19,7 @@ from schemas.telemetry import Telemetry
 from streams.commands.board import Board
 from streams.commands.device_panel import News
 from streams.commands.fleet import FORGOTTEN, Fleet, Standing, survey
+from streams.commands.panels import positions
 from streams.commands.watch import Lines, draw
 
 NOW = 1_795_262_400_000_000
@@ -174,6 +175,17 @@ def test_survey_when_a_market_feed_dies_without_a_word_names_what_is_valued_by_i
     assert row.count("no feed") == 3
 
 
+def test_positions_when_the_price_is_old_and_nobody_says_why_are_grey(memory_day):
+    board, later = memory_day.board, memory_day.now + MINUTE
+
+    def styles(now: int) -> set[str]:
+        table = positions(board, survey(board, now), now, 10)
+        return {str(cell.style) for cell in list(table.columns[4].cells)[1:]}  # gas-desk, the first, is unknown
+
+    assert styles(memory_day.now) == {""}
+    assert styles(later) == {"grey50"}
+
+
 def test_survey_when_a_feed_is_away_but_another_still_brings_its_prices_nothing_rests_on_it(memory_day):
     feed = device("venue", DeviceState.DOWN, "off", connector="fix", points=points("WTI"))
 
@@ -267,7 +279,7 @@ def test_lines_when_devices_change_tells_each_change_once():
     third = lines.now(now)
 
     assert first[0] == (
-        "✗ gas-1 down since 11:47:00Z: no connection to 127.0.0.1:1502: refused; next: gridtape connect check FILE"
+        "✗ gas-1 down since 11:47:00Z: no connection to 127.0.0.1:1502: refused · next: gridtape connect check FILE"
     )
     assert "devices 1 of 2 live (gas-1 down)" in first[1]
     assert second == first[1:]
