@@ -33,19 +33,20 @@ async def _perform(
     client: socket.socket, recorded: Sequence[Frame], ended: threading.Event, *, paced: bool
 ) -> str | None:
     channel = await Channel.over(client)
+    acts: list[asyncio.Task[None]] = []
     try:
         stage = _Stage(channel, recorded, paced=paced)
+        acts += [asyncio.create_task(one) for one in (stage.listen(), stage.tell(), _until(ended))]
+        done, _ = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
+        for act in done:
+            act.result()
     except Malformed as error:
-        channel.close()
         return f"this is no recording of OPC UA: {error}"
-    acts = [asyncio.create_task(one) for one in (stage.listen(), stage.tell(), _until(ended))]
-    done, _ = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
-    channel.close()
-    for act in acts:
-        act.cancel()
-    await asyncio.gather(*acts, return_exceptions=True)
-    for act in done:
-        act.result()
+    finally:
+        channel.close()
+        for act in acts:
+            act.cancel()
+        await asyncio.gather(*acts, return_exceptions=True)
     return stage.outcome
 
 
@@ -63,18 +64,20 @@ class _Stage:
         self._channel = channel
         self._steps = found.steps
         self._unanswered = found.unanswered
+        self._coming = [step for step in found.steps if step.then.service != PUBLISH]
+        self._answered: list[Step] = []
         self._began, self._ends = recorded[0].at, recorded[-1].at
         self._paced = paced
         self._played = 0
         self._waiting: deque[Request] = deque()
-        self._published = 0
         self._came = asyncio.Event()
         self._subscribed: ua.CreateSubscriptionResult | None = None
         self._told: bytes | None = None
+        self._published_at = 0.0
 
     async def listen(self) -> None:
-        """Take requests until the connector says something else than it did, or leaves."""
-        with suppress(OSError, Malformed):
+        """Take requests until the connector says something else than it did, or leaves. Raises Malformed."""
+        with suppress(OSError):
             async for asked in self._channel.requests():
                 if asked.service == CLOSE:
                     self._channel.respond(asked, ua.CloseSessionResponse())
@@ -83,7 +86,6 @@ class _Stage:
                     self._channel.respond(asked, ua.ReadResponse(Results=[value]))
                 elif asked.service == PUBLISH:
                     self._waiting.append(asked)
-                    self._published += 1
                 elif (why := self._take(asked)) is not None:
                     self.outcome = why
                     return
@@ -97,23 +99,22 @@ class _Stage:
 
     def _take(self, asked: Request) -> str | None:
         """Find the response to ``asked``; what else was recorded when there is none."""
-        coming = [step for step in self._steps[self._played :] if step.now is None]
-        fitting = next((step for step in coming if step.fits(asked)), None)
+        fitting = next((step for step in self._coming if step.fits(asked)), None)
         if fitting is not None:
             fitting.now = asked
+            self._coming.remove(fitting)
             return None
         if any(one.service == asked.service and one.meant == asked.meant for one in self._unanswered):
             return None
         if asked.service in _AGAIN:
-            for step in reversed(self._steps[: self._played]):
-                if step.fits(asked):
-                    self._channel.answer(asked, step.answer)
-                    return None
-        expected = [step.then for step in coming if step.then.service != PUBLISH]
-        alike = next((one for one in expected if one.service == asked.service), None)
+            last = next((step for step in reversed(self._answered) if step.fits(asked)), None)
+            if last is not None:
+                self._channel.answer(asked, last.answer)
+                return None
+        alike = next((step.then for step in self._coming if step.then.service == asked.service), None)
         if alike is not None:
             return difference(alike, asked)
-        then = expected[0].service if expected else "nothing"
+        then = self._coming[0].then.service if self._coming else "nothing more"
         return f"{then} was recorded, and came {asked.service}"
 
     async def tell(self) -> None:
@@ -127,7 +128,6 @@ class _Stage:
             at, since = step.at, loop.time()
             self._played += 1
             self._remember(step)
-            before = self._published
             self._channel.answer(asked, step.answer)
         if self._paced:
             await asyncio.sleep((self._ends - at) / 1e6 + since - loop.time())
@@ -135,7 +135,7 @@ class _Stage:
             # It asks for the next message when it has taken this one.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    while self._published == before:
+                    while not self._waiting:
                         await self._wait()
 
     async def _asked(self, step: Step) -> Request:
@@ -146,7 +146,7 @@ class _Stage:
             if step.now is not None:
                 return step.now
             try:
-                async with asyncio.timeout(self._alive_seconds()):
+                async with asyncio.timeout_at(self._alive_until()):
                     await self._wait()
             except TimeoutError:
                 self._keep_alive()
@@ -158,19 +158,25 @@ class _Stage:
     def _remember(self, step: Step) -> None:
         if step.then.service == PUBLISH:
             self._told = step.answer
-        elif step.then.service == "CreateSubscription":
+            self._published_at = asyncio.get_running_loop().time()
+            return
+        self._answered.append(step)
+        if step.then.service == "CreateSubscription":
             with suppress(Malformed):
                 self._subscribed = decoded("CreateSubscriptionResponse", step.answer).Parameters
+                self._published_at = asyncio.get_running_loop().time()
 
-    def _alive_seconds(self) -> float | None:
+    def _alive_until(self) -> float | None:
+        """When the server promised to have spoken again."""
         given = self._subscribed
         if given is None:
             return None
         promised = float(given.RevisedPublishingInterval) / 1e3 * int(given.RevisedMaxKeepAliveCount)
-        return max(_LEAST_ALIVE_SECONDS, promised)
+        return self._published_at + max(_LEAST_ALIVE_SECONDS, promised)
 
     def _keep_alive(self) -> None:
         """Say that there is nothing new, and which message will be next (OPC 10000-4, section 5.14.1.1)."""
+        self._published_at = asyncio.get_running_loop().time()
         if self._subscribed is None or not self._waiting:
             return
         number = 1
