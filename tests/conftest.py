@@ -27,6 +27,7 @@ from streams.local.kafka import Kafka
 from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
 from streams.local.redis import Redis
 from streams.pipeline import config
+from tests import one_kafka
 
 PARTITIONS = 4
 TRACED_EXAMPLES = 5
@@ -38,14 +39,19 @@ STACKS = "GRIDTAPE_TEST_STACKS"
 """The folder where test processes that run side by side leave their stacks if a fault in C code ends them."""
 
 
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # no test lasts until better machine code pays
+
+
 @pytest.hookimpl(trylast=True)  # pytest's own would put the stacks far above the report, in the servers' complaints
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process of several has a file of its own for its last words."""
+    """Each process of several has a file of its own for its last words, and all have one Kafka."""
     if (worker := getattr(config, "workerinput", None)) is not None:
         path = Path(os.environ[STACKS]) / worker["workerid"]
         faulthandler.enable(path.open("w"))
-    else:
-        os.environ[STACKS] = tempfile.mkdtemp(prefix="gridtape-stacks-")
+        return
+    os.environ[STACKS] = tempfile.mkdtemp(prefix="gridtape-stacks-")
+    if config.getoption("numprocesses", None):
+        config.add_cleanup(one_kafka.OneKafka().close)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -111,6 +117,9 @@ def kafka(services_dir: Path) -> Iterator[str]:
     """Bootstrap address of a real Kafka."""
     if own := os.environ.get("GRIDTAPE_TEST_KAFKA"):
         yield own
+        return
+    if one_kafka.WHERE in os.environ:
+        yield one_kafka.ask(services_dir / "kafka")
         return
     with Kafka(services_dir / "kafka") as broker:
         yield broker.address

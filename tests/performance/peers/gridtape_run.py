@@ -12,6 +12,7 @@ import time
 from argparse import Namespace
 from typing import Any, ClassVar
 
+import structlog
 from progress import Marks, arguments, say
 
 from processors.positions import Positions, PositionsNewest
@@ -76,6 +77,8 @@ def cluster_of(given: Namespace) -> Run:
 
 def work(given: Namespace, slot: int, board: Any, stop: threading.Event) -> None:
     """Run one worker until ``stop``; keep its count and CPU seconds on the board, in the slot's two places."""
+    # standard output is for what is said: a line that begins within the log's is not heard
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     options = Options(commit_interval=given.commit_ms / 1000)
     worker = Worker(cluster_of(given), WORK[given.work], Words(), partitions=PARTITIONS, slot=slot, options=options)
     thread = threading.Thread(target=run_workers, args=([worker], stop), daemon=True)
