@@ -180,14 +180,12 @@ class Publisher:
 
     def _connect(self) -> Producer:
         return self._cluster.publisher(
-            **{
-                "message.timeout.ms": 0,
-                "queue.buffering.max.messages": self._limit + _HEADROOM,
-                "queue.buffering.max.kbytes": _QUEUE_KBYTES,
-                "reconnect.backoff.max.ms": 2000,
-                "client.id": self._source.replace("/", "-"),
-                "logger": Seldom("Kafka", connector=self._application),
-            }
+            message_timeout_ms=0,
+            queue_buffering_max_messages=self._limit + _HEADROOM,
+            queue_buffering_max_kbytes=_QUEUE_KBYTES,
+            reconnect_backoff_max_ms=2000,
+            client_id=self._source.replace("/", "-"),
+            logger=Seldom("Kafka", connector=self._application),
         )
 
     def _send(

@@ -124,6 +124,7 @@ class _Session:
         self._ticks = cluster.named(topics.ticks.name)
         # First fence: from here on a predecessor cannot commit any more, and what it left open is aborted.
         self._producer = cluster.publisher(
+            topics.fills.name,
             transactional_id=cluster.named(f"sink-venue-{config.venue}"),
             transaction_timeout_ms=int(_TIMEOUT * 1000),
             message_timeout_ms=int(_TIMEOUT * 800),

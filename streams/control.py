@@ -96,7 +96,9 @@ def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, time
     Raises ControlError when Kafka refuses, or has not answered after ``timeout`` seconds.
     """
     producer = cluster.publisher(
-        transactional_id=cluster.named(f"control-{socket.gethostname()}-{os.getpid()}"), transaction_timeout_ms=15_000
+        records[0][0].name if records else "",
+        transactional_id=cluster.named(f"control-{socket.gethostname()}-{os.getpid()}"),
+        transaction_timeout_ms=15_000,
     )
     try:
         producer.init_transactions(timeout)

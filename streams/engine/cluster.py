@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from streams.engine.bounded import Bounded
@@ -18,6 +19,8 @@ BULK: Config = {
     "queued_max_messages_kbytes": 4_096,
 }
 """For a reader that is to keep up with a busy topic in little memory; docs/engine.md has the figures."""
+_MEETING = 0.25
+"""Seconds for an answer to a new producer; two of them take no longer than its own second attempt."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Cluster:
         return {
             "bootstrap.servers": self.bootstrap,
             "topic.metadata.refresh.interval.ms": 30_000,
+            # Half of it also passes between two looks for a broker, of which a new client makes several.
+            "reconnect.backoff.ms": 20,
             "log_level": 3,  # its warnings are retries; what fails for good comes back as an error
             **self.security,
         }
@@ -75,9 +80,12 @@ class Cluster:
             }
         )
 
-    def publisher(self, **extra: Any) -> Producer:
-        """An idempotent producer: acknowledged by all in-sync replicas, in order, without its own duplicates."""
-        return Producer(
+    def publisher(self, topic: str = "", **extra: Any) -> Producer:
+        """An idempotent producer: acknowledged by all in-sync replicas, in order, without its own duplicates.
+
+        ``topic``: one that it will write to, for a producer that is used at once; see :func:`_meet`.
+        """
+        producer = Producer(
             {
                 **self.common,
                 "enable.idempotence": True,
@@ -88,3 +96,18 @@ class Cluster:
                 **{name.replace("_", "."): value for name, value in extra.items()},
             }
         )
+        if topic:
+            _meet(producer, self.named(topic))
+        return producer
+
+
+def _meet(producer: Producer, topic: str) -> None:
+    """Have a new producer connect to a broker before it asks for its id.
+
+    Its first connection is to an address, and given up once the broker that answers there has told its name; a request
+    for the id that comes between the two is made again after half a second (librdkafka 2.16), as the first record of
+    a producer used at once, and one start in four of a transactional one. The second question needs the new connection.
+    """
+    with suppress(KafkaException):  # the cluster is away: whoever uses the producer will be told
+        for _ in range(2):
+            producer.list_topics(topic, _MEETING)

@@ -98,6 +98,12 @@ class Consumer(Protocol):
     ) -> tuple[int, int]:
         """First offset and high watermark."""
 
+    def list_topics(self, topic: str = ..., timeout: float = ...) -> Any:
+        """What the cluster says of a topic."""
+
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = ...) -> list[TopicPartition]:
+        """The first offsets from these times on (milliseconds, in place of offsets)."""
+
     def consumer_group_metadata(self) -> Any:
         """Member id and generation, for a transaction's offsets."""
 
@@ -182,8 +188,8 @@ class Outside(Protocol):
     def reader(self, group: str, **extra: Any) -> Consumer:
         """A read_committed consumer."""
 
-    def publisher(self, **extra: Any) -> Producer:
-        """An idempotent producer."""
+    def publisher(self, topic: str = ..., **extra: Any) -> Producer:
+        """An idempotent producer, ready at once to write to ``topic``."""
 
     def admin(self) -> Admin:
         """An admin client."""

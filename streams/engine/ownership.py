@@ -7,10 +7,11 @@ co-partitioned inputs together under the cooperative-sticky assignor, which by i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from streams.engine.errors import Fatal, Migrated, classify
 from streams.engine.identity import Identities, Mark, way_out
@@ -22,6 +23,9 @@ from streams.engine.standby import Standbys
 from streams.engine.task import Task
 
 log = structlog.get_logger(__name__)
+
+_ROUND = 1.0
+"""Seconds in which the client comes round by itself to what it is asked to do now."""
 
 
 class Ownership:
@@ -50,6 +54,7 @@ class Ownership:
         self._waiting: dict[int, dict[str, int]] = {}
         self._committed: dict[int, set[int | None]] = {}
         self._restored: list[Task] = []
+        self._met = False
         self._restoration = Restoration(cluster, processor.name, timeout)
         changelog = cluster.named(changelog_of(processor.name))
         self.identities = Identities(
@@ -78,6 +83,7 @@ class Ownership:
         committed = self._committed_offsets(consumer, places)
         for tp in places:
             tp.offset = committed[tp.topic, tp.partition]
+        self._meet(consumer)
         consumer.incremental_assign(places)
         consumer.pause(places)
         for partition in partitions:
@@ -100,6 +106,16 @@ class Ownership:
                 self._standbys.keep(task)
         self._restored = [task for task in self._restored if task.partition not in gone]
         consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
+
+    def _meet(self, consumer: Consumer) -> None:
+        """Have the client know who leads the inputs: of those that it has not subscribed to it asks only when it looks
+        round, which is once a second. Before anything is fetched: afterwards each question would wait behind a fetch.
+        """
+        if not self._met:
+            self._met = True
+            with suppress(KafkaException):
+                for name in self.topics:
+                    consumer.list_topics(name, _ROUND)
 
     def _committed_offsets(self, consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
         self.identities.look()
@@ -154,9 +170,20 @@ class Ownership:
             self._check(consumer, task)
         places = [(name, task.partition) for task in tasks for name in self._broadcast]
         ends = bounds(self._cluster, places, self._timeout)
+        asleep = len(self._waiting) == len(self.tasks) and not any(self._waiting.values())
         for task in tasks:
             at = {name: ends[name, task.partition][1] for name in self._broadcast}
             self._wait(consumer, task, {name: end for name, end in at.items() if self._offset(task, name) < end})
+        if asleep:
+            self._wake(consumer, tasks)
+
+    def _wake(self, consumer: Consumer, tasks: list[Task]) -> None:
+        """Have the client fetch now what was resumed: its thread for a broker of which it fetches nothing sleeps for up
+        to a second, and resuming does not wake it (librdkafka 2.16). A question does."""
+        with suppress(KafkaException):
+            consumer.offsets_for_times(
+                [TopicPartition(name, task.partition, 0) for task in tasks for name in self.topics], _ROUND
+            )
 
     def _differs(self, task: Task) -> bool:
         """Whether state and offsets tell of different commits."""

@@ -265,7 +265,9 @@ class Reset:
         return max((len(p.replicas) for name in names for p in topics[name].partitions.values()), default=1)
 
     def _write(self, plan: Plan) -> None:
-        producer = self._cluster.publisher(transactional_id=f"{self._group}-reset", transaction_timeout_ms=60_000)
+        producer = self._cluster.publisher(
+            self._bare_changelog, transactional_id=f"{self._group}-reset", transaction_timeout_ms=60_000
+        )
         reader = self._cluster.reader(self._processor.name)  # not a member: the group lets it in while it is empty
         helper = self._cluster.helper(f"{self._group}-reset-offsets")
         try:

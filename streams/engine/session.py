@@ -58,7 +58,11 @@ class Session:
             cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
         self._transactions = Transactions(
-            cluster, worker.name, worker.partitions, int(options.transaction_timeout * 1000)
+            cluster,
+            worker.name,
+            worker.partitions,
+            int(options.transaction_timeout * 1000),
+            changelog=changelog_of(processor.name),
         )
         try:
             self._consumer: Consumer = cluster.reader(

@@ -21,7 +21,9 @@ Change = tuple[str, int, bytes, bytes | None, Headers, Callable[[int], None] | N
 class Transactions:
     """A producer with a stable transactional id. Initialising it fences and aborts what a predecessor left open."""
 
-    def __init__(self, cluster: Outside, transactional_id: str, partitions: int, timeout_ms: int) -> None:
+    def __init__(
+        self, cluster: Outside, transactional_id: str, partitions: int, timeout_ms: int, *, changelog: str
+    ) -> None:
         self._named = cluster.named
         self._clock = cluster.clock
         self._partitions = partitions
@@ -31,15 +33,16 @@ class Transactions:
         self._helper = cluster.helper(f"{transactional_id}-offsets")
         doing = f"initialising transactional id {cluster.named(transactional_id)}"
         try:
-            self._producer: Producer = self._connect(cluster, transactional_id, timeout_ms)
+            self._producer: Producer = self._connect(cluster, transactional_id, timeout_ms, changelog)
             self._producer.init_transactions(2 * self._timeout)
         except KafkaException as error:
             self._helper.close()
             raise classify(error, doing) from error
 
     @staticmethod
-    def _connect(cluster: Outside, transactional_id: str, timeout_ms: int) -> Producer:
+    def _connect(cluster: Outside, transactional_id: str, timeout_ms: int, changelog: str) -> Producer:
         return cluster.publisher(
+            changelog,
             transactional_id=cluster.named(transactional_id),
             transaction_timeout_ms=timeout_ms,
             message_timeout_ms=timeout_ms * 5 // 6,

@@ -107,7 +107,7 @@ class Feeder(threading.Thread):
 
     def run(self) -> None:
         rng = random.Random(11)
-        producer = self._cluster.publisher()
+        producer = self._cluster.publisher(topics.ticks.name)
         n = 0
         while not self.stop.wait(0.01):
             n += 1

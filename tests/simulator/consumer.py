@@ -80,6 +80,20 @@ class SimConsumer:
 
     # --- what is read ------------------------------------------------------------------------------------------
 
+    def list_topics(self, topic: str, timeout: float = -1) -> None:
+        """Only asked for so that the client knows it."""
+        self._ask("Metadata", timeout)
+
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> None:
+        """Only asked for so that the client wakes up."""
+        self._ask("ListOffsets", timeout)
+
+    def _ask(self, what: str, timeout: float) -> None:
+        try:
+            self._network.call(self._process, "leader", what, lambda: None, timeout)
+        except TimedOut as error:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+
     def assignment(self) -> list[TopicPartition]:
         if self._closing:
             raise KafkaException(KafkaError(KafkaError._DESTROY, "Failed to get assignment"))

@@ -85,7 +85,7 @@ class SimCluster:
     def reader(self, group: str, **extra: Any) -> SimConsumer:
         return SimConsumer(*self._outside, extra)
 
-    def publisher(self, **extra: Any) -> SimProducer:
+    def publisher(self, topic: str = "", **extra: Any) -> SimProducer:
         return SimProducer(*self._outside, extra)
 
     def admin(self) -> SimAdmin:

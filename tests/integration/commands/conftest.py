@@ -111,7 +111,7 @@ class Day:
     ids: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._producer = self.cluster.publisher()
+        self._producer = self.cluster.publisher(topics.ticks.name)
 
     def put(self, topic: Topic[Any], key: str, record: Any) -> None:
         self.sequence += 1

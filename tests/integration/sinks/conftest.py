@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._producer = cluster.publisher()
+        self._producer = cluster.publisher(topics.alerts.name)
 
     def write(self, topic: Topic[Any], key: str, *records: Any, ids: bool = True) -> None:
         """Records as a processor would write them; bytes are written as they are."""

@@ -65,7 +65,7 @@ class OnKafka:
     def __init__(self, cluster: Cluster, body: Callable[[threading.Event], None]) -> None:
         layout.ensure(cluster, [TopicSpec(changelog_of("deciding"), PARTITIONS, {"cleanup.policy": "compact"})])
         self.cluster, self._body = cluster, body
-        self._producer = cluster.publisher()
+        self._producer = cluster.publisher(topics.ticks.name)
         self._failure: BaseException | None = None
 
     def put(self, topic: Any, key: str, record: Any = None, raw: bytes | None = None) -> None:

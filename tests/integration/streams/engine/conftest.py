@@ -33,7 +33,7 @@ class Field:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.admin = cluster.admin()
-        self._producer = cluster.publisher()
+        self._producer = cluster.publisher(app.hits.name)
         self.sent: dict[str, list[int]] = defaultdict(list)
         self._seen: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
         self._readers: dict[str, object] = {}
