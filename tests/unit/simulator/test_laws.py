@@ -94,10 +94,10 @@ def test_law_ids_when_workers_start_again_are_those_of_their_slot(monkeypatch):
             members[self._outside[0].name.partition(".")[0]].add(extra["group_instance_id"])
         return reader(self, group, **extra)
 
-    def publish(self, **extra):
+    def publish(self, topic="", **extra):
         producers[self._outside[0].name.partition(".")[0]].add(extra["transactional_id"])
         assert extra["message_timeout_ms"] < extra["transaction_timeout_ms"]
-        return publisher(self, **extra)
+        return publisher(self, topic, **extra)
 
     monkeypatch.setattr(SimCluster, "reader", read)
     monkeypatch.setattr(SimCluster, "publisher", publish)
