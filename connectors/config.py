@@ -97,7 +97,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
     try:
         config = Config.model_validate(data, context={"folder": path.parent})
     except ValidationError as error:
-        problems = templates.explained(_described(error.errors(include_url=False))) + problems
+        problems = templates.explained(described(error.errors(include_url=False))) + problems
     if config is None or problems:
         raise ConfigError(path, problems)
     if config == Config(store=config.store, changes=config.changes):
@@ -139,24 +139,24 @@ def _lists(data: dict[str, Any]) -> list[tuple[str, list[Any]]]:
     return [(section, found) for section, found in lists.items() if isinstance(found, list)]
 
 
-def _described(errors: list[ErrorDetails]) -> list[str]:
-    """One line per key; of a union's alternatives all that would be allowed."""
+def described(errors: list[ErrorDetails], root: type[BaseModel] = Config) -> list[str]:
+    """One line per key of ``root``; of a union's alternatives all that would be allowed."""
     said: dict[str, list[str]] = {}
     places = [error["loc"] for error in errors]
     for error in errors:
         here = error["loc"]
         if error["type"] == "too_short" and any(here == other[: len(here)] != other for other in places):
             continue  # pydantic misses in a list what it refused in it; the refusal says enough
-        keys, model = _resolve(error["loc"])
+        keys, model = _resolve(error["loc"], root)
         said.setdefault(_path(keys) or "the file", []).append(_sentence(error, keys, model))
     return [f"{key}: {' - or: '.join(dict.fromkeys(texts))}" for key, texts in said.items()]
 
 
-def _resolve(loc: tuple[_Key, ...]) -> tuple[list[_Key], type[BaseModel] | None]:
+def _resolve(loc: tuple[_Key, ...], root: type[BaseModel]) -> tuple[list[_Key], type[BaseModel] | None]:
     """The keys as they stand in the file, without pydantic's names of union members, and the model around the last."""
     keys: list[_Key] = []
     around: type[BaseModel] | None = None
-    here: Any = Config
+    here: Any = root
     for step in loc:
         model = _model_of(here)
         if isinstance(step, int):

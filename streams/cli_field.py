@@ -32,6 +32,41 @@ def connect_check(file: Connectors, seconds: Seconds = 10.0) -> None:
         raise typer.Exit(not connect.check(file, seconds, stop, connect.wide()))
 
 
+@connect_app.command("discover")
+def connect_discover(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS|FILE",
+            help="mqtt://HOST:1883 or mqtts://HOST:8883. With a password or certificates: a settings file whose "
+            "section says only how to connect.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Settings file to write, which reads what was found.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--for", min=0.5, help="Seconds to listen to a broker.")] = 10.0,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="MQTT topics to listen for; default: #.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    allow_plaintext: Annotated[
+        bool, typer.Option("--allow-plaintext", help="The network to this address is trusted: it is not encrypted.")
+    ] = False,
+) -> None:
+    """Look what a broker offers, and write a settings file that reads it. Nothing there is changed or disturbed.
+
+    Exit status 1 when nothing was found that can be read.
+    """
+    from streams.commands import discover
+    from streams.commands.process import interruptible, only_words
+
+    only_words()
+    how = discover.How(seconds, filters or ["#"], allow_plaintext)
+    with interruptible() as stop:
+        raise typer.Exit(not discover.discover(target, how, out, stop, Console(), force=force))
+
+
 @connect_app.command("capture")
 def connect_capture(
     file: Connectors,

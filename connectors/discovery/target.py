@@ -1,0 +1,123 @@
+"""Where to look: an address, or a settings file whose sections say only how to connect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+from tomlkit import TOMLDocument
+from tomlkit.items import Table
+
+from connectors import config
+from connectors.config import ConfigError
+from connectors.discovery.document import section
+from connectors.fields import refuse_plaintext
+from connectors.mqtt.broker import Broker
+
+_FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, or a settings file"
+
+
+class TargetError(ValueError):
+    """The address cannot be used; the message says why and what is expected."""
+
+
+class Place(NamedTuple):
+    """One section: ``kind`` is its name, ``table`` the section itself, ``connection`` what it says."""
+
+    kind: str
+    table: Table
+    connection: BaseModel
+
+
+class _Kind(NamedTuple):
+    """``model``: what reads the connection. ``content``: the keys that say what is read, which must not be there."""
+
+    model: type[BaseModel]
+    content: frozenset[str]
+    others: frozenset[str] = frozenset()
+    stub: Mapping[str, Any] = {}
+
+
+_KINDS = {
+    "mqtt": _Kind(Broker, frozenset({"devices", "subscriptions", "status"}), frozenset({"session_expiry", "share"})),
+}
+
+
+def addressed(target: str, *, allow_plaintext: bool) -> TOMLDocument:
+    """A document with the connection to an address. Raises TargetError."""
+    try:
+        parts = urlsplit(target)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise TargetError(f"{target}: {error}; expected {_FORMS}") from error
+    make = _SCHEMES.get(parts.scheme)
+    if make is None or not host:
+        raise TargetError(f"{target} is no address that can be looked at; expected {_FORMS}")
+    if parts.username or parts.password:
+        raise TargetError(
+            "a user or password does not belong into the address: write a settings file with the connection only, "
+            "where password_env or password_file says where the password stands, and give that"
+        )
+    kind, entries, encrypted = make(parts, host)
+    try:
+        refuse_plaintext(host, encrypted=encrypted, allow_plaintext=allow_plaintext)
+    except ValueError as error:
+        raise TargetError(f"{error}; here that is --allow-plaintext") from error
+    document = tomlkit.document()
+    entries["allow_plaintext"] = True if allow_plaintext and not encrypted else None
+    table = section(entries)
+    if "tls" in entries:
+        table["tls"].comment("the system's authorities")
+    document.add(kind, table)
+    return document
+
+
+def _mqtt(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
+    encrypted = parts.scheme == "mqtts"
+    entries = {
+        "host": host,
+        "port": parts.port or (8883 if encrypted else 1883),
+        "client_id": "gridtape",
+        "tls": {} if encrypted else None,
+    }
+    return "mqtt", {key: value for key, value in entries.items() if value is not None}, encrypted
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, str], tuple[str, dict[str, Any], bool]]] = {"mqtt": _mqtt, "mqtts": _mqtt}
+
+
+def stored(path: Path) -> TOMLDocument:
+    """The settings file as it stands, to be filled. Raises ConfigError."""
+    config.read(path)  # says in words what is wrong with it
+    return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+
+
+def places(document: TOMLDocument, where: Path | str, folder: Path) -> list[Place]:
+    """The sections of ``document`` and their connections; relative paths in them start at ``folder``.
+
+    Raises ConfigError, with ``where`` as its place.
+    """
+    found, problems = [], []
+    for key, item in document.items():
+        kind = _KINDS.get(key)
+        if kind is None:
+            problems.append(f"{key}: nothing can be looked for there; allowed: {', '.join(_KINDS)}")
+            continue
+        for table in item if isinstance(item, list) else [item]:
+            if content := sorted(kind.content & table.keys()):
+                problems.append(f"{key}: {', '.join(content)} say already what is read; leave the connection only")
+                continue
+            given = {name: value for name, value in table.unwrap().items() if name not in kind.others}
+            try:
+                connection = kind.model.model_validate({**kind.stub, **given}, context={"folder": folder})
+            except ValidationError as error:
+                problems += [f"{key}.{line}" for line in config.described(error.errors(include_url=False), kind.model)]
+            else:
+                found.append(Place(key, table, connection))
+    if problems or not found:
+        raise ConfigError(where, problems or [f"names no connection; allowed: {', '.join(_KINDS)}"])
+    return found

@@ -1,0 +1,75 @@
+"""What a broker brings: every topic with what is in it, and the settings that read what can be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from tomlkit.items import Table
+
+from connectors.discovery.found import Found, Line
+from connectors.mqtt.broker import Broker, Protocol
+from connectors.mqtt.discovery.guess import Guess, guess
+from connectors.mqtt.discovery.listen import Recorder, listen
+from connectors.mqtt.discovery.readings import Heard, Topic
+from connectors.mqtt.discovery.settings import fill, path
+
+SPARKPLUG = "spBv1.0/"
+
+
+def discover(mqtt: Table, broker: Broker, filters: Sequence[str], seconds: float, stop: threading.Event) -> Found:
+    """Listen to the broker, and fill the section ``mqtt`` with what reads it. Raises NotFound."""
+    recorder = Recorder()
+    version, lasted = listen(broker, filters, seconds, stop, recorder)
+    found = Found()
+    if recorder.enough:
+        found.notes.append(f"listening ended after {lasted:.1f} s: {recorder.enough}")
+    heard = recorder.heard()
+    other = [one.topic for one in heard if one.topic.startswith(SPARKPLUG)]
+    guessed = guess([one for one in heard if not one.topic.startswith(SPARKPLUG)], other)
+    found.lines += _lines(guessed, lasted)
+    found.notes += _notes(guessed, heard, filters, lasted)
+    if guessed.subscriptions:
+        if version is not Protocol.V5:
+            mqtt["protocol"] = version.value
+        fill(mqtt, guessed, lasted)
+        found.readable = True
+    return found
+
+
+def _lines(guessed: Guess, seconds: float) -> Iterator[Line]:
+    for topic in guessed.topics:
+        seen, kind = _seen(topic.heard, seconds), topic.form.kind.value
+        for point, leaf in zip(topic.points, topic.form.leaves, strict=True):
+            value = f"{leaf.value:.6g} {leaf.unit}".strip()
+            yield Line(f"{topic.device}/{point.name}", _place(topic, leaf.path), kind, value, seen)
+    for heard, state in guessed.stating:
+        words = heard.payloads[-1].raw.decode(errors="replace")
+        device = state.device or next(name for name in guessed.devices if name in heard.levels)
+        yield Line(device, heard.topic, "status", words, _seen(heard, seconds))
+    for one in guessed.unread:
+        yield Line("", one.heard.topic, one.form.kind.value, one.form.shown, f"not read: {one.why}")
+
+
+def _place(topic: Topic, steps: tuple[str, ...]) -> str:
+    whole = path(((*(topic.form.each or ()), "*", *steps) if topic.form.each else steps) or None)
+    shown = ".".join(whole) if isinstance(whole, list) else whole
+    return f"{topic.heard.topic} {shown}" if shown else topic.heard.topic
+
+
+def _seen(heard: Heard, seconds: float) -> str:
+    return f"{heard.live / max(seconds, 0.1):.2g}/s" if heard.live else "retained"
+
+
+def _notes(guessed: Guess, heard: Sequence[Heard], filters: Sequence[str], seconds: float) -> Iterator[str]:
+    if not heard:
+        yield (
+            f"nothing came on {', '.join(filters)} within {seconds:.0f} s: do devices publish to this broker, may this "
+            "user read it (access rules), is --for long enough?"
+        )
+    for topic in guessed.topics:
+        yield from (f"{topic.heard.topic}: {hint}" for hint in topic.form.hints)
+    if any(topic.form.time is None for topic in guessed.topics):
+        yield "values without a time of their own get the time at which they are received"
+    if kept := sum(not topic.heard.live for topic in guessed.topics):
+        yield f"{kept} topics were kept by the broker and not sent meanwhile; a longer --for shows whether they live"

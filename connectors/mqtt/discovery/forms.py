@@ -1,0 +1,333 @@
+"""What the payloads of one topic are: numbers, documents and where in them what stands, words, or unknown bytes. Pure.
+
+All that is said of a form holds for each of its payloads, so that settings made of it read them.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
+
+import cbor2
+
+from connectors.mqtt.config import JsonPaths, TimeFormat
+from connectors.mqtt.discovery.states import meaning
+from connectors.mqtt.payload import ABSENT, DOCUMENTS, LIMIT, Refused, find, read_json, read_number, read_sample
+from schemas.base import Quality
+
+Path = tuple[str, ...]
+GENERIC = frozenset({"value", "val", "v", "reading", "measurement", "raw", "data"})
+"""Words that say only that something is a value."""
+_TIMES = frozenset({"t", "ts", "tst", "dt", "at", "time", "timestamp", "datetime", "date", "eventtime", "createdat"})
+_COUNTERS = frozenset({"n", "nr", "no", "count", "counter", "cnt", "msgid", "messageid", "frame", "packet", "id"})
+_QUALITIES = frozenset({"quality", "q", "valid", "good"})
+_UNITS = frozenset({"unit", "units", "uom", "u"})
+_IDENTIFIERS = ("id", "name", "key", "tag", "n", "code", "channel")
+_DEPTH = 8
+_LEAVES = 200
+_ITEMS = 50
+_STEP = 100  # characters of a key
+_NEAR = 2 * 86_400_000_000
+_DECADE = 10 * 366 * 86_400_000_000
+
+
+class Kind(enum.StrEnum):
+    """What the payloads of a topic are."""
+
+    NUMBER = "number"
+    JSON = "json"
+    CBOR = "cbor"
+    TEXT = "text"
+    UNKNOWN = "unknown"
+
+
+class Payload(NamedTuple):
+    """One payload. ``at``: when it was received, microseconds. ``retained``: the broker had kept it."""
+
+    at: int
+    raw: bytes
+    retained: bool = False
+
+
+class Leaf(NamedTuple):
+    """A number in a document: where it stands, its newest value, and the unit that stands beside it, at ``unit_at``."""
+
+    path: Path
+    value: float
+    unit: str = ""
+    unit_at: Path | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """``why``: why the payloads cannot be read, if so. ``leaves``: of a plain number one without a path.
+
+    ``words``: the texts, of documents those at ``words_at``. ``bare``: documents with none of the leaves. ``hints``:
+    for a person.
+    """
+
+    kind: Kind
+    shown: str = ""
+    why: str = ""
+    leaves: tuple[Leaf, ...] = ()
+    each: Path | None = None
+    time: Path | None = None
+    time_format: TimeFormat = TimeFormat.ISO8601
+    sequence: Path | None = None
+    quality: Path | None = None
+    words: tuple[str, ...] = ()
+    words_at: Path | None = None
+    bare: int = 0
+    hints: tuple[str, ...] = ()
+
+
+def form_of(payloads: Sequence[Payload]) -> Form:
+    """What ``payloads``, in the order in which they came, have in common."""
+    said = [one for one in payloads if one.raw]
+    if not said:
+        return Form(Kind.UNKNOWN, why="empty")
+    if any(len(one.raw) > LIMIT for one in said):
+        return Form(Kind.UNKNOWN, why=f"more than {LIMIT} bytes")
+    kinds = {_kind(one.raw) for one in said}
+    if len(kinds) > 1:
+        return Form(Kind.UNKNOWN, why=f"now {' and now '.join(sorted(kinds))}", shown=_bytes(said[-1].raw))
+    (kind,) = kinds
+    if kind is Kind.NUMBER:
+        numbers = [read_number(one.raw).value for one in said]
+        return Form(kind, leaves=(Leaf((), numbers[-1] or 0.0),))
+    if kind is Kind.TEXT:
+        words = tuple(dict.fromkeys(one.raw.decode() for one in said))
+        return Form(kind, shown=words[-1], words=words, why="text")
+    if kind is Kind.UNKNOWN:
+        return Form(kind, shown=_bytes(said[-1].raw), why="unknown bytes")
+    whole = [(_document(kind, one.raw), one) for one in said]
+    listed = _listed(whole)
+    if listed is not None:
+        form = _Documents(kind, listed[1], listed[0]).form()
+        if form.time is not None and form.leaves:
+            return form
+    return _Documents(kind, whole).form()
+
+
+def _kind(raw: bytes) -> Kind:
+    try:
+        read_number(raw)
+    except Refused:
+        pass
+    else:
+        return Kind.NUMBER
+    try:
+        if isinstance(read_json(raw), dict | list):
+            return Kind.JSON
+    except Refused:
+        pass
+    try:
+        if raw.decode().strip().isprintable():
+            return Kind.TEXT
+    except UnicodeDecodeError:
+        pass
+    return Kind.CBOR if isinstance(_cbor(raw), dict) else Kind.UNKNOWN
+
+
+def _cbor(raw: bytes) -> Any:
+    """The document, if it is one and nothing follows it: by chance many bytes begin one."""
+    stream = io.BytesIO(raw)
+    try:
+        found = cbor2.CBORDecoder(stream).decode()
+    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, ArithmeticError, RecursionError):
+        return ABSENT
+    keyed = isinstance(found, dict) and found and all(isinstance(key, str) for key in found)
+    return found if keyed and stream.tell() == len(raw) else ABSENT
+
+
+def _document(kind: Kind, raw: bytes) -> Any:
+    return read_json(raw) if kind is Kind.JSON else _cbor(raw)
+
+
+def _bytes(raw: bytes) -> str:
+    return raw[:8].hex(" ") + (" …" if len(raw) > 8 else "")
+
+
+def plain_word(key: str) -> str:
+    """A key or a topic's level without capitals and what joins its words."""
+    return "".join(c for c in key.lower() if c.isalnum())
+
+
+class _Documents:
+    """The documents of one topic."""
+
+    def __init__(self, kind: Kind, documents: list[tuple[Any, Payload]], each: Path | None = None) -> None:
+        self._kind = kind
+        self._each = each
+        self._documents = documents
+        found = (path for document, _ in documents[-_ITEMS:] for path in _walk(document))
+        self._paths = list(islice(dict.fromkeys(found), _LEAVES))
+
+    def form(self) -> Form:
+        times = self._times()
+        time, time_format = times[0] if times else (None, TimeFormat.ISO8601)
+        sequence, hints = self._sequence({path for path, _ in times})
+        quality = next((path for path in self._paths if self._is_quality(path)), None)
+        apart = {path for path, _ in times} | {sequence, quality}
+        leaves = tuple(leaf for path in self._paths if path not in apart and (leaf := self._leaf(path)) is not None)
+        if len(self._paths) >= _LEAVES:
+            hints += (f"only the first {_LEAVES} fields of a document are looked at",)
+        bare = sum(all(find(one, leaf.path) is ABSENT for leaf in leaves) for one, _ in self._documents)
+        if leaves and bare:
+            hints += (f"{bare} of {len(self._documents)} documents have none of the values: dead letters",)
+        words_at = next((path for path in self._paths if meaning(self._words(path))), None)
+        return Form(
+            self._kind,
+            why="" if leaves else "no number in it",
+            leaves=leaves,
+            each=self._each,
+            time=time,
+            time_format=time_format,
+            sequence=sequence,
+            quality=quality,
+            words=self._words(words_at) if words_at is not None else (),
+            words_at=words_at,
+            bare=bare,
+            hints=hints,
+        )
+
+    def _all(self, path: Path) -> list[Any]:
+        return [find(document, path) for document, _ in self._documents]
+
+    def _times(self) -> list[tuple[Path, TimeFormat]]:
+        """What is a time in every document, the likeliest first."""
+        found = []
+        for path in self._paths:
+            named = plain_word(path[-1]) in _TIMES
+            moments = [(value, one.at) for value, (_, one) in zip(self._all(path), self._documents, strict=True)]
+            format_ = next((one for one in TimeFormat if _is_time(moments, one, _DECADE if named else _NEAR)), None)
+            if format_ is not None:
+                found.append((not named, len(path), path, format_))
+        return [(path, format_) for *_, path, format_ in sorted(found, key=lambda one: one[:2])]
+
+    def _sequence(self, times: set[Path]) -> tuple[Path | None, tuple[str, ...]]:
+        """What counts the messages: by its name, or by its name and what it does."""
+        hints: list[str] = []
+        for path in self._paths:
+            live = [find(document, path) for document, one in self._documents if not one.retained]
+            if path in times or not all(_is_count(value) for value in self._all(path)):
+                continue
+            steps = {after - before for before, after in pairwise(live)}
+            word = plain_word(path[-1])
+            if word.startswith("seq") and steps <= {1}:
+                return path, ()
+            if steps == {1} and len(live) > 2:
+                if word in _COUNTERS:
+                    return path, ()
+                hints.append(f"{'.'.join(path)} grew by 1 each time: if it counts the messages, it is json.sequence")
+        return None, tuple(hints[:1])
+
+    def _is_quality(self, path: Path) -> bool:
+        if plain_word(path[-1]) not in _QUALITIES:
+            return False
+        found = self._all(path)
+        return all(one is ABSENT or isinstance(one, bool) or (isinstance(one, str) and _quality(one)) for one in found)
+
+    def _leaf(self, path: Path) -> Leaf | None:
+        newest = None
+        for value in self._all(path):
+            if value is ABSENT or value is None:
+                continue
+            try:
+                newest = read_sample({"value": value}, JsonPaths()).value
+            except Refused:
+                return None
+        return None if newest is None else Leaf(path, newest, *self._unit(path))
+
+    def _unit(self, path: Path) -> tuple[str, Path | None]:
+        """The one text beside the number that says its unit, and where it stands."""
+        beside = [one for one in self._paths if one[:-1] == path[:-1] and plain_word(one[-1]) in _UNITS]
+        for one in beside:
+            units = [value for value in self._all(one) if value is not ABSENT]
+            if units and isinstance(units[0], str) and all(unit == units[0] for unit in units):
+                return units[0], one
+        return "", None
+
+    def _words(self, path: Path) -> tuple[str, ...]:
+        found = self._all(path)
+        return tuple(dict.fromkeys(found)) if all(isinstance(one, str) for one in found) else ()
+
+
+def _quality(text: str) -> bool:
+    return text.lower() in {one.value for one in Quality}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_time(moments: Sequence[tuple[Any, int]], format_: TimeFormat, near: int) -> bool:
+    paths = JsonPaths.model_construct(value=("value",), time=("time",), time_format=format_)
+    for value, at in moments:
+        try:
+            time = read_sample({"value": None, "time": value}, paths).time
+        except Refused:
+            return False
+        if time is None or (format_ is not TimeFormat.ISO8601 and abs(time - at) > near):
+            return False
+    return True
+
+
+def _listed(whole: list[tuple[Any, Payload]]) -> tuple[Path, list[tuple[Any, Payload]]] | None:
+    """Where a list of documents stands that have times of their own and no names, and those documents."""
+    newest, payload = whole[-1]
+    for key, items in newest.items() if isinstance(newest, dict) else ():
+        if not _fits(key) or not _are_samples(items, payload.at):
+            continue
+        lists = [(find(document, (key,)), one) for document, one in whole]
+        if all(isinstance(found, list) and 0 < len(found) <= DOCUMENTS for found, _ in lists):
+            return (key,), [(item, one) for found, one in lists for item in found]
+    return None
+
+
+def _are_samples(items: Any, at: int) -> bool:
+    if not isinstance(items, list) or not items or not all(isinstance(one, dict) for one in items):
+        return False
+    if len({tuple(one) for one in items}) > 1 or _identifier(items) is not None:
+        return False
+    times = [name for name in items[0] if isinstance(name, str) and plain_word(name) in _TIMES]
+    return any(_is_time([(one[name], at) for one in items], form, _DECADE) for name in times for form in TimeFormat)
+
+
+def _identifier(items: list[Any]) -> str | None:
+    """The key by which each object of a list has a name of its own."""
+    if len(items) < 2:
+        return None
+    for key in _IDENTIFIERS:
+        texts = [one.get(key) for one in items if isinstance(one, dict)]
+        if len(texts) == len(items) == len(set(map(str, texts))) and all(isinstance(text, str) for text in texts):
+            return key
+    return None
+
+
+def _fits(step: Any) -> bool:
+    return isinstance(step, str) and 0 < len(step) <= _STEP and step.isprintable()
+
+
+def _walk(document: Any) -> Iterator[Path]:
+    """Where the scalars stand, at most so many, so deep."""
+    count = 0
+    stack: list[tuple[Path, Any]] = [((), document)]
+    while stack and count < _LEAVES:
+        path, here = stack.pop()
+        below: list[tuple[str, Any]] = []
+        if isinstance(here, dict):
+            below = [(key, value) for key, value in here.items() if _fits(key)]
+        elif isinstance(here, list):
+            key = _identifier(here)
+            steps = (f"{key}={one[key]}" if key else str(place) for place, one in enumerate(here))
+            below = [(step, one) for step, one in zip(steps, here, strict=True) if _fits(step)]
+        elif path:
+            count += 1
+            yield path
+        if len(path) < _DEPTH:
+            stack += [((*path, step), value) for step, value in reversed(below[:_LEAVES])]

@@ -1,0 +1,113 @@
+"""Listens to a broker under a name of its own, without a session that is kept, and bounded in all it keeps."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import paho.mqtt.client as paho
+
+from connectors import clock
+from connectors.discovery.found import NotFound
+from connectors.mqtt.broker import Broker, Protocol
+from connectors.mqtt.discovery.forms import Payload
+from connectors.mqtt.discovery.readings import Heard
+from connectors.mqtt.payload import LIMIT
+from connectors.mqtt.session import Lost, Session, Subscribe
+
+MOST_TOPICS = 20_000
+MOST_BYTES = 64 << 20
+KEPT = 10
+"""Payloads of a topic that are looked at."""
+_TOPIC_COST = 500  # bytes of our own for each
+
+
+@dataclass
+class Recorder:
+    """What came. ``enough``: why no more is taken; empty: there is room."""
+
+    most_topics: int = MOST_TOPICS
+    most_bytes: int = MOST_BYTES
+    enough: str = ""
+    messages: int = 0
+    _payloads: dict[str, list[Payload]] = field(default_factory=dict)
+    _live: dict[str, int] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def take(self, topic: str, raw: bytes, at: int, *, retained: bool) -> None:
+        """One message. What there is no room for ends it."""
+        self.messages += 1
+        kept = self._payloads.get(topic)
+        if kept is None:
+            if len(self._payloads) >= self.most_topics:
+                self.enough = f"there are more than {self.most_topics} topics: --filter chooses some of them"
+                return
+            kept = self._payloads[topic] = []
+            self._live[topic] = 0
+            self._bytes += len(topic) + _TOPIC_COST
+        self._live[topic] += not retained
+        if len(kept) < KEPT:
+            # One byte more than can be read says that it is too much.
+            kept.append(Payload(at, raw[: LIMIT + 1], retained))
+            self._bytes += len(kept[-1].raw)
+        if self._bytes > self.most_bytes:
+            self.enough = f"more than {self.most_bytes >> 20} MiB have come: --filter chooses some of the topics"
+
+    def heard(self) -> list[Heard]:
+        """Each topic with its first payloads."""
+        return [Heard(topic, tuple(kept), self._live[topic]) for topic, kept in self._payloads.items()]
+
+
+def listen(
+    broker: Broker, filters: Sequence[str], seconds: float, stop: threading.Event, recorder: Recorder
+) -> tuple[Protocol, float]:
+    """Take what comes until ``stop``, for ``seconds`` at most; the version spoken, and how long was listened.
+
+    A broker that does not take MQTT 5 is asked with 3.1.1, unless the settings name a version. Raises NotFound.
+    """
+    versions = [broker.protocol]
+    if "protocol" not in broker.model_fields_set:
+        versions = [Protocol.V5, Protocol.V311]
+    failure: Lost | None = None
+    for version in versions:
+        named = {"protocol": version, "client_id": f"gridtape-discover-{secrets.token_hex(4)}"}
+        began = time.monotonic()
+        try:
+            _listen(broker.model_copy(update=named), filters, began + seconds, stop, recorder)
+        except Lost as lost:
+            failure = failure or lost
+            if recorder.messages:
+                recorder.enough = str(lost)
+            elif lost.__cause__ is None:
+                continue  # somebody is there, and may know the older version
+            else:
+                break
+        return version, time.monotonic() - began
+    raise NotFound(str(failure)) from failure
+
+
+def _listen(broker: Broker, filters: Sequence[str], until: float, stop: threading.Event, recorder: Recorder) -> None:
+    last = 0
+
+    def take(_session: Session, message: paho.MQTTMessage) -> None:
+        nonlocal last
+        last = max(clock.now(), last + 1)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # no filter of ours could name it
+        if not recorder.enough:
+            recorder.take(topic, bytes(message.payload), last, retained=message.retain)
+
+    # QoS 0: nothing is confirmed, and nothing waits at the broker for us.
+    wanted = [Subscribe(one, qos=0, retained_always=True) for one in filters]
+    session = Session(broker, wanted, take, lambda _session: None, expiry=0)
+    try:
+        session.connect(stop)
+        while not stop.is_set() and not recorder.enough and (left := until - time.monotonic()) > 0:
+            session.round(min(left, 0.2))
+    finally:
+        session.close()

@@ -1,0 +1,120 @@
+"""``gridtape connect discover``: what a device, server or broker offers, and a settings file that reads it."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import tomlkit
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tomlkit import TOMLDocument
+from tomlkit.items import AoT
+
+from connectors.discovery.document import remark, written
+from connectors.discovery.found import Found, NotFound
+from connectors.discovery.target import Place, TargetError, addressed, places, stored
+from connectors.mqtt.broker import Broker
+from streams.commands.describe import plain
+from streams.commands.errors import CommandError
+
+_SHOWN = 200
+_CELL = 200
+
+
+@dataclass(frozen=True)
+class How:
+    """How is looked. ``seconds``: how long is listened to a broker; ``filters``: for which topics."""
+
+    seconds: float = 10.0
+    filters: Sequence[str] = ("#",)
+    allow_plaintext: bool = False
+
+
+def discover(target: str, how: How, out: Path | None, stop: threading.Event, console: Console, *, force: bool) -> bool:
+    """Show what there is at ``target``, and write settings that read it to ``out``; true when there is something.
+
+    Raises CommandError or ConfigError.
+    """
+    if out is not None and out.exists() and not force:
+        raise CommandError(f"{out} exists already; --force overwrites it")
+    try:
+        document, folder = _opened(target, how)
+        found = [(place, _look(place, how, stop)) for place in places(document, target, folder)]
+    except (NotFound, TargetError) as error:
+        raise CommandError(str(error)) from error
+    _show([one for _, one in found], console)
+    readable = any(one.readable for _, one in found)
+    if not readable:
+        words = "was found that can be read" + (f"; {out} is not written" if out else "")
+        console.print(Text.assemble(("nothing", "red"), " ", words), soft_wrap=True)
+    elif out is not None:
+        for place, one in found:
+            if not one.readable:
+                _remove(document, place)
+        _write(document, target, out, console)
+    return readable
+
+
+def _opened(target: str, how: How) -> tuple[TOMLDocument, Path]:
+    """The settings to be filled, and where relative paths in them start."""
+    if "://" in target:
+        return addressed(target, allow_plaintext=how.allow_plaintext), Path()
+    path = Path(target)
+    return stored(path), path.parent
+
+
+def _look(place: Place, how: How, stop: threading.Event) -> Found:
+    """Only the libraries of what is looked at are loaded."""
+    connection = place.connection
+    if isinstance(connection, Broker):
+        from connectors.mqtt.discover import discover
+
+        return discover(place.table, connection, how.filters, how.seconds, stop)
+    raise AssertionError(place.kind)
+
+
+def _remove(document: TOMLDocument, place: Place) -> None:
+    section = document[place.kind]
+    if isinstance(section, AoT) and len(section) > 1:
+        section.remove(place.table)
+    else:
+        document.remove(place.kind)
+
+
+def _show(found: Sequence[Found], console: Console) -> None:
+    lines = [line for one in found for line in one.lines]
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("point", overflow="fold", ratio=3)
+    table.add_column("found at", overflow="fold", ratio=4)
+    table.add_column("kind", overflow="fold")
+    table.add_column("value", overflow="fold", ratio=2)
+    table.add_column("seen", overflow="fold", ratio=2)
+    for line in lines[:_SHOWN]:
+        table.add_row(*(plain(cell[:_CELL]) for cell in line), style="" if line.point else "dim")
+    if lines:
+        console.print(table)
+    if len(lines) > _SHOWN:
+        console.print(f"and {len(lines) - _SHOWN} more")
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        console.print(Text.assemble(("note", "yellow"), " ", plain(note)), soft_wrap=True)
+
+
+def _write(document: TOMLDocument, target: str, out: Path, console: Console) -> None:
+    began = f"Found at {target} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    head = tomlkit.document()
+    for line in (f"{began} Units that nobody told are 1:", "say them (UCUM: MW, kW.h, Cel, bar, %)."):
+        head.add(tomlkit.comment(remark(line)))
+    head.add(tomlkit.nl())
+    text = tomlkit.dumps(head) + written(document, out)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}") from error
+    named = shlex.quote(str(out))
+    console.print(f"written: {out}. Look at it: gridtape connect check {named}", soft_wrap=True, markup=False)

@@ -1,0 +1,256 @@
+"""Settings for what a broker brought: that they read it, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import msgspec
+import pytest
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors import config
+from connectors.capture.rehearsal import configured
+from connectors.discovery.document import section
+from connectors.mqtt.config import MqttConfig
+from connectors.mqtt.discovery.forms import Payload
+from connectors.mqtt.discovery.guess import Guess, guess
+from connectors.mqtt.discovery.listen import KEPT, Recorder
+from connectors.mqtt.discovery.readings import Heard
+from connectors.mqtt.discovery.settings import fill
+from connectors.mqtt.payload import Refused
+from connectors.mqtt.translate import Translator
+
+NOW = 1_795_300_000_000_000
+SECOND = 1_000_000
+
+
+def heard(topic: str, *payloads: Any, retained: bool = False) -> Heard:
+    """Payloads a second apart: bytes as they are, anything else as JSON."""
+    raw = [one if isinstance(one, bytes) else msgspec.json.encode(one) for one in payloads]
+    kept = tuple(Payload(NOW + place * SECOND, one, retained) for place, one in enumerate(raw))
+    return Heard(topic, kept, 0 if retained else len(kept))
+
+
+def written(found: Guess) -> MqttConfig:
+    """The settings, as they are read from the file."""
+    document = tomlkit.document()
+    document.add("mqtt", section({"host": "127.0.0.1"}))
+    fill(document["mqtt"], found, 10.0)
+    loaded = config.check(tomllib.loads(tomlkit.dumps(document)), Path("plant.toml"))
+    assert loaded.mqtt is not None
+    return loaded.mqtt
+
+
+def told(found: Guess) -> dict[str, str]:
+    """Filter and device of each subscription."""
+    return {one.filter: one.device for one in found.subscriptions}
+
+
+def doc(n: int, **values: Any) -> dict[str, Any]:
+    return {"ts": (NOW + n * SECOND) // 1000, "n": n, **values}
+
+
+def test_guess_when_devices_are_alike_reads_them_with_one_filter():
+    found = guess([heard(f"plants/{d}/{p}", b"1.5", b"2") for d in ("b-1", "b-2") for p in ("soc", "power")])
+    assert told(found) == {"plants/{device}/{point}": ""}
+    assert [one.name for one in written(found).devices] == ["b-1", "b-2"]
+
+
+def test_guess_when_devices_differ_reads_each_with_a_filter_so_that_no_point_is_waited_for_in_vain():
+    found = guess([heard("plants/b-1/soc", b"1"), heard("plants/b-1/power", b"1"), heard("plants/b-2/soc", b"1")])
+    assert told(found) == {"plants/b-1/{point}": "b-1", "plants/b-2/soc": "b-2"}
+    points = {(device, point) for device, point, _ in configured(config.Config(mqtt=written(found)))}
+    assert points == {("b-1", "soc"), ("b-1", "power"), ("b-2", "soc")}
+
+
+def test_guess_when_one_topic_is_text_leaves_it_out_of_every_filter():
+    found = guess([heard("p/b/soc", b"1"), heard("p/b/power", b"1"), heard("p/b/firmware", b"v1.2")])
+    assert told(found) == {"p/b/soc": "b", "p/b/power": "b"}
+    assert [one.heard.topic for one in found.unread] == ["p/b/firmware"]
+
+
+def test_guess_when_the_last_level_says_nothing_names_points_by_the_one_before():
+    found = guess([heard(f"line/motor/{p}/value", b"1") for p in ("speed", "torque")])
+    assert told(found) == {"line/motor/{point}/value": "motor"}
+
+
+def test_guess_when_a_name_stands_below_several_places_sets_the_devices_apart():
+    found = guess([heard(f"{line}/motor/temp", b"1") for line in ("line1", "line2")])
+    assert found.devices.keys() == {"line1", "line2"}
+    found = guess([heard(topic, b"1") for topic in ("line1/motor/t", "line2/motor/t", "line2/pump/t")])
+    assert found.devices.keys() == {"line1/motor", "line2/motor", "pump"}
+
+
+def test_guess_when_documents_have_several_values_finds_paths_time_and_sequence():
+    documents = [
+        doc(n, battery={"soc": 60.5}, values=[{"id": "u1.p", "v": 3, "unit": "kW"}, {"id": "u2.p", "v": n * n}])
+        for n in range(4)
+    ]
+    found = guess([heard(f"stations/{d}/telemetry", *documents) for d in ("st-1", "st-2")])
+    (one,) = written(found).subscriptions
+    assert one.filter == "stations/{device}/telemetry"
+    assert (one.json_paths.time, one.json_paths.time_format, one.json_paths.sequence) == (("ts",), "ms", ("n",))
+    assert {(p.name, p.unit, p.value) for p in one.points} == {
+        ("battery.soc", "1", ("battery", "soc")),
+        ("u1.p", "kW", ("values", "id=u1.p", "v")),
+        ("u2.p", "1", ("values", "id=u2.p", "v")),
+    }
+
+
+def test_guess_when_a_payload_has_a_list_of_samples_reads_each():
+    lists = [{"dev": "a", "samples": [doc(3 * n + m, soc=m) for m in range(3)]} for n in range(3)]
+    (one,) = written(guess([heard("kept/a", *lists)])).subscriptions
+    assert (one.each, one.json_paths.time, [p.name for p in one.points]) == (("samples",), ("ts",), ["soc"])
+
+
+@pytest.mark.parametrize(
+    ("moment", "form"),
+    [
+        (lambda at: datetime.fromtimestamp(at / 1e6, UTC).isoformat(), "iso8601"),
+        (lambda at: at / 1e6, "s"),
+        (lambda at: at // 1000, "ms"),
+        (lambda at: at, "us"),
+    ],
+)
+def test_guess_when_a_field_is_a_time_near_now_reads_it_whatever_its_name(moment, form):
+    documents = [{"soc": n, "when": moment(NOW + n * SECOND)} for n in range(3)]
+    (one,) = written(guess([heard("d/x", *documents)])).subscriptions
+    assert (one.json_paths.time, one.json_paths.time_format) == (("when",), form)
+    assert [point.name for point in one.points] == ["soc"]
+
+
+def test_guess_when_a_time_has_no_zone_does_not_read_it():
+    naive = (datetime.fromtimestamp(NOW / 1e6, UTC) + timedelta(seconds=1)).replace(tzinfo=None).isoformat()
+    (one,) = written(guess([heard("d/x", {"soc": 1, "time": naive})])).subscriptions
+    assert one.json_paths.time is None
+
+
+def test_guess_when_a_value_grows_by_one_keeps_it_as_a_point_and_says_so():
+    found = guess([heard("d/x", *({"uptime": n, "soc": 3} for n in range(5)))])
+    (one,) = written(found).subscriptions
+    assert one.json_paths.sequence is None
+    assert {point.name for point in one.points} == {"uptime", "soc"}
+    assert "uptime grew by 1" in found.topics[0].form.hints[0]
+
+
+def test_guess_when_topics_say_online_reads_them_as_status_with_the_devices_capitals():
+    found = guess(
+        [
+            *(heard(f"tele/{d}/SENSOR", doc(1, soc=3)) for d in ("a", "b")),
+            *(heard(f"tele/{d}/LWT", b"Online", retained=True) for d in ("a", "b")),
+            heard("tele/c/LWT", b"Offline", retained=True),
+        ]
+    )
+    assert [(one.filter, one.device, one.online, one.offline) for one in found.states] == [
+        ("tele/a/LWT", "a", "Online", "Offline"),
+        ("tele/b/LWT", "b", "Online", "Offline"),
+    ], "a wildcard would match that of c, which is no device of ours"
+    written(found)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "pair"),
+    [("d/b/status", b"1", ("1", "0")), ("d/b/online", b"false", ("true", "false")), ("d/b/x", b"UP", ("UP", "DOWN"))],
+)
+def test_guess_when_a_switch_is_kept_below_a_telling_name_is_a_status(topic, payload, pair):
+    found = guess([heard("d/b/soc", b"1"), heard(topic, payload, retained=True)])
+    assert [(one.online, one.offline) for one in written_states(found)] == [pair]
+
+
+def written_states(found: Guess) -> list[Any]:
+    written(found)
+    return found.states
+
+
+def test_guess_when_a_status_is_a_document_names_its_path():
+    found = guess([heard("z/s1", {"t": 3.5}), heard("z/s1/availability", {"state": "offline"}, retained=True)])
+    assert [(one.device, one.path) for one in found.states] == [("s1", ("state",))]
+
+
+def test_guess_when_payloads_are_cbor_or_bytes_reads_the_maps_only():
+    found = guess(
+        [heard("c/x", cbor2.dumps({"v": 2})), heard("c/y", cbor2.dumps({"v": 2}) + b"\0"), heard("c/z", b"\xff\0")]
+    )
+    assert [one.payload for one in written(found).subscriptions] == ["cbor"]
+    assert [one.heard.topic for one in found.unread] == ["c/y", "c/z"]
+
+
+def test_recorder_when_topics_or_bytes_are_too_many_says_so_and_takes_no_more():
+    many = Recorder(most_topics=3)
+    for n in range(5):
+        many.take(f"t/{n}", b"1", NOW, retained=False)
+    assert len(many.heard()) == 3
+    assert "more than 3 topics" in many.enough
+    large = Recorder(most_bytes=1 << 20)
+    for _ in range(3 * KEPT):
+        large.take("t", bytes(1 << 20), NOW, retained=False)
+    assert "more than 1 MiB" in large.enough
+    assert sum(len(one.raw) for one in large.heard()[0].payloads) < 4 << 20
+
+
+KEYS = st.sampled_from(
+    ["value", "ts", "time", "n", "seq", "quality", "unit", "soc", "a.b", "id", "v", "x y", "é", "u", "data", "1", "{d}"]
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([NOW, NOW // 1000, NOW / 1e6, "2026-11-22T03:00:00Z", "good", "kW", "°C", "online", "a\nb"])
+)
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=12
+)
+PAYLOADS = (
+    st.sampled_from([b"1", b"0", b" 2.5 ", b"online", b"Offline", b"true", b"", b"NaN", b"\xff\x00", b"{", b"1e30"])
+    | DOCUMENTS.map(msgspec.json.encode)
+    | st.dictionaries(KEYS, st.floats() | st.integers(0, 9), max_size=3).map(cbor2.dumps)
+    | st.binary(max_size=8)
+)
+LEVELS = st.sampled_from(
+    ["a", "b", "status", "value", "data", "soc", "", "x y", "ü", "{device}", "+", "#", "$SYS", "b-1"]
+)
+TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join)
+BROUGHT = st.dictionaries(
+    TOPICS, st.tuples(st.lists(PAYLOADS, min_size=1, max_size=4), st.booleans()), min_size=1, max_size=8
+)
+
+
+@given(BROUGHT, st.sampled_from([(), ("spBv1.0/g/NBIRTH/n",), ("a/b",)]))
+@settings(max_examples=150)
+def test_guess_when_anything_comes_makes_settings_that_read_just_that(
+    brought: dict[str, Any], besides: tuple[str, ...]
+) -> None:
+    all_heard = [heard(topic, *raw, retained=kept) for topic, (raw, kept) in brought.items() if topic not in besides]
+    found = guess(all_heard, besides)
+    whole = len(found.topics) + len(found.stating) + len(found.unread)
+    assert whole == len(all_heard)
+    if not found.subscriptions:
+        assert not found.topics
+        return
+    loaded = written(found)
+    proposed = [(topic.device, point.name) for topic in found.topics for point in topic.points]
+    assert len(set(proposed)) == len(proposed)
+    assert {(device, point) for device, point, _ in configured(config.Config(mqtt=loaded))} == set(proposed)
+    translator = Translator(loaded)
+    for topic in found.topics:
+        came = set()
+        for one in topic.heard.payloads:
+            if one.raw and not topic.form.bare:
+                got = translator.translate(topic.heard.topic, one.raw, retained=one.retained, receive_time=one.at)
+                assert (got.device, got.refused) == (topic.device, "")
+                came |= {record.point for said in got.said for record, _ in said.records}
+        assert topic.form.bare or came == {point.name for point in topic.points}
+    for one, _ in found.stating:
+        for payload in one.payloads:
+            assert not payload.raw or translator.stated(one.topic, payload.raw) is not None
+    for left in [*(one.heard.topic for one in found.unread), *besides]:
+        assert translator.stated(left, b"1") is None
+        with pytest.raises(Refused, match="no filter of the settings matches"):
+            translator.translate(left, b"1", retained=False, receive_time=NOW)
