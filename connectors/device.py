@@ -20,6 +20,7 @@ from connectors.checks import Checks, Measured
 from connectors.feed import FeedTracker, event_id
 from connectors.lifecycle import Lifecycle, Profile
 from connectors.outlet import Full, Outlet, Raw, Waiting
+from connectors.repeats import Repeats
 from schemas import topics
 from schemas.base import Quality, Record
 from schemas.devices import Device, Storage
@@ -80,6 +81,7 @@ class DeviceFeed:
         self._sequences: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
         self._dropped: dict[str, _Dropped] = {}
+        self._repeats = Repeats()
         # Filled by the publisher's thread: records that a failed producer gave back.
         self._returned: deque[_Waiting] = deque()
         self._letters: deque[Callable[[], None]] = deque()
@@ -330,8 +332,13 @@ class DeviceFeed:
         if dropped := self._dropped.get(point):
             dropped.last = sequence
             return
-        if not self._dropped:
-            log.warning("Kafka takes nothing and the buffer is full: samples are lost", device=self.device, point=point)
+        if not self._dropped and (again := self._repeats.again("full")) is not None:
+            log.warning(
+                "Kafka takes nothing and the buffer is full: samples are lost",
+                device=self.device,
+                point=point,
+                **again,
+            )
         self._dropped[point] = _Dropped(sequence, sequence, event_time)
 
     def _tell_dropped(self, receive_time: int) -> None:

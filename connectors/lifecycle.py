@@ -150,13 +150,15 @@ class Lifecycle:
         before, self._waiting = self._waiting, waiting
         if waiting.storage is before.storage:
             return
-        (log.info if waiting.storage is Storage.DIRECT else log.warning)(
-            "records of a device wait for Kafka elsewhere than before",
-            device=self.profile.device,
-            where=waiting.storage.value,
-            before=before.storage.value,
-            why=waiting.reason,
-        )
+        if (again := self._repeats.again("waits", waiting.storage.value)) is not None:
+            (log.info if waiting.storage is Storage.DIRECT else log.warning)(
+                "records of a device wait for Kafka elsewhere than before",
+                device=self.profile.device,
+                where=waiting.storage.value,
+                before=before.storage.value,
+                why=waiting.reason,
+                **again,
+            )
         self._write()
 
     def beat(self) -> None:

@@ -47,6 +47,8 @@ _OF_STATE = {
     DeviceState.CONNECTING: Standing.CONNECTING,
     DeviceState.DEGRADED: Standing.DEGRADED,
 }
+_LATE = (Storage.DISK, Storage.PAUSED)
+"""Not in memory: a moment's wait there is nothing to be told of."""
 _WORD = {Standing.UNWATCHED: "not watched", Standing.PARTLY: "live, but not all of it", Standing.LATE: "live, but late"}
 _NEXT = {Standing.UNWATCHED: "gridtape run connectors --config FILE", Standing.LATE: "gridtape doctor"}
 _LOOK = "gridtape connect check FILE"
@@ -63,7 +65,7 @@ def standing(device: Device, now: int) -> Standing:
     if device.expires < now:
         return Standing.UNWATCHED
     if device.state is DeviceState.LIVE:
-        return Standing.LIVE if device.storage is Storage.DIRECT else Standing.LATE
+        return Standing.LATE if device.storage in _LATE else Standing.LIVE
     return _OF_STATE[device.state]
 
 

@@ -9,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from connectors.deliveries import Deliveries
 from connectors.lifecycle import Lifecycle, Profile
+from connectors.outlet import Waiting
 from connectors.repeats import FIRST, LONGEST, QUIET, Repeats, Seldom
-from schemas.devices import Device, DeviceState
+from schemas.dead_letters import DeadLetter
+from schemas.devices import Device, DeviceState, Storage
+from streams.engine.cluster import Cluster
 
 HALF_MINUTE = 30_000_000
 
@@ -79,6 +83,41 @@ def test_repeats_when_a_source_makes_up_new_reasons_tells_some_and_then_seldom(t
         time.now += HALF_MINUTE
 
     assert told == 16 + 15
+
+
+def test_dead_letters_when_a_device_sends_bad_values_all_night_are_summed_up(time):
+    deliveries = Deliveries(Cluster("127.0.0.1:1"), "mqtt", lambda *_: None)
+    letter = DeadLetter(
+        letter_id="l",
+        application="mqtt",
+        reason="no number: 'x'",
+        at=None,
+        raw=b"x",
+        size=1,
+        event_time=1,
+        receive_time=1,
+    )
+    with capture_logs() as lines:
+        for _ in range(100):
+            deliveries.put_aside(letter)
+            deliveries.tell(0)
+            time.now += 1_000_000
+
+    assert [(line["records"], line["last_reason"]) for line in lines] == [(1, "no number: 'x'"), (60, "no number: 'x'")]
+
+
+def test_lifecycle_when_kafka_is_slow_and_records_wait_now_and_then_does_not_say_each_time(time):
+    written: list[Device] = []
+    life = Lifecycle("modbus", Profile("gas-1", "modbus-tcp"), lambda record, _: written.append(record))
+    life.state(DeviceState.LIVE)
+    with capture_logs() as lines:
+        for number in range(100):
+            life.waits(Waiting(Storage.MEMORY, number, "the way to Kafka is full"))
+            life.waits(Waiting())
+            time.now += 500_000
+
+    assert [line["where"] for line in lines] == ["memory", "direct"]
+    assert len(written) == 201, "who looks at the devices sees each"
 
 
 def night(time: Clock, life: Lifecycle, *states: tuple[DeviceState, str]) -> list[dict]:
