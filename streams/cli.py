@@ -133,7 +133,7 @@ def topology(
 
 @app.command()
 def watch(kafka: Kafka = None) -> None:
-    """Watch ticks, positions, limits and alerts live; Ctrl-C ends it."""
+    """Watch ticks, positions, limits, alerts and devices live; Ctrl-C ends it."""
     from streams.commands.process import interruptible
     from streams.commands.watch import watch as show
 

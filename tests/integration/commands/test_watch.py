@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from schemas import topics
@@ -79,7 +80,8 @@ def test_follower_when_gridtape_never_ran_here_says_so(kafka):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_watch_when_stopped_has_shown_the_positions_and_gives_the_screen_back(day, terminal):
+def test_watch_when_a_device_goes_has_shown_what_rests_on_it_and_gives_the_screen_back(day, terminal):
+    day.now += SECOND
     device = Device(
         device="wind-1",
         connector="opcua",
@@ -107,14 +109,23 @@ def test_watch_when_stopped_has_shown_the_positions_and_gives_the_screen_back(da
     thread = threading.Thread(target=body)
     thread.start()
     deadline = time.monotonic() + 30
-    wanted = ("oil-desk" if terminal else "positions 1", "devices 1 of 1 live")
-    while not all(one in out.getvalue() for one in wanted) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    stop.set()
-    thread.join(10)
+
+    def until(*wanted: str) -> None:
+        while missing := [one for one in wanted if one not in out.getvalue()]:
+            assert time.monotonic() < deadline, f"{missing} not in what was shown last: {out.getvalue()[-4000:]}"
+            time.sleep(0.02)
+
+    try:
+        until("oil-desk" if terminal else "positions 1", "devices 1 of 1 live")
+        down = {"state": DeviceState.DOWN, "reason": "connection refused", "receive_time": day.now + 1}
+        day.put(topics.devices, "wind-1", structs.replace(device, **down))
+        until("wind-1 down since", "connection refused", "rule wind-short", "gridtape connect check FILE")
+    finally:
+        day.put(topics.devices, "wind-1", structs.replace(device, receive_time=day.now + 2))
+        stop.set()
+        thread.join(10)
 
     assert not thread.is_alive()
     assert not failures
-    assert all(one in out.getvalue() for one in wanted)
     if terminal:
         assert out.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?1049l" in out.getvalue()
