@@ -170,7 +170,7 @@ RECORDED = """
 name = "plant"
 url = "{url}"
 publishing_interval = 0.05
-keep_alive = 0.3
+keep_alive = 1
 backoff_ceiling = 0.5
 timeout = 5
 backfill = 3600
@@ -201,17 +201,17 @@ def test_recording_when_the_server_was_cut_off_plays_back_every_value_as_it_was_
         if came >= 10 and len(written) < 50:
             plant.write("B", 7.0, StatusCodes.BadSensorFailure)
             plant.cut("A", moments(40))
-        elif came:
+        elif 0 < came <= 70:
             ((value, moment),) = moments(1)
             plant.write("A", value, moment=moment)
-        return came > 70
+        return came > 70 and any(reason == "historical" for *_, reason in list(found.history))
 
     plant.write("A", 0.0)
     plant.write("B", 0.0)
     then = captured(tmp_path, RECORDED.format(url=plant.url, uri=URI), monkeypatch, run)
     tape, page = tmp_path / "tape.jsonl", Console(record=True, width=300)
     frames = read(tape)[1]
-    assert {frame.link for frame in frames} == {1, 2}
+    assert {1, 2} <= {frame.link for frame in frames}
     assert not any(secret in frame.data for frame in frames for secret in (b"right", b"reader"))
     assert {reason for *_, reason in then.history} == {"", "historical", "BadSensorFailure"}
     assert_same(then, played(tape, tmp_path / "c.toml"), 70)
