@@ -7,6 +7,11 @@ COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.
 IMAGE := $(foreach extra,mqtt sparkplug modbus opcua market units redis webhook parquet disk,--extra $(extra))
 # Most tests wait for real servers: four side by side keep two cores busy. In their order, which puts the short files last.
 SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Tests and demonstration start many Pythons, and each would compile every module anew.
+ifdef PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode
+endif
 PYTHON ?=
 ARGS ?=
 
