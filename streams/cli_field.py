@@ -38,14 +38,14 @@ def connect_discover(
         str,
         typer.Argument(
             metavar="ADDRESS|FILE",
-            help="mqtt://HOST:1883 or mqtts://HOST:8883. With a password or certificates: a settings file whose "
-            "section says only how to connect.",
+            help="mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH. With a password or certificates: a "
+            "settings file whose section says only how to connect.",
         ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Settings file to write, which reads what was found.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--for", min=0.5, help="Seconds to listen to a broker.")] = 10.0,
+    seconds: Annotated[float, typer.Option("--for", min=0.5, help="Seconds to listen or to look at most.")] = 10.0,
     filters: Annotated[
         list[str] | None, typer.Option("--filter", help="MQTT topics to listen for; default: #.")
     ] = None,
@@ -54,7 +54,7 @@ def connect_discover(
         bool, typer.Option("--allow-plaintext", help="The network to this address is trusted: it is not encrypted.")
     ] = False,
 ) -> None:
-    """Look what a broker offers, and write a settings file that reads it. Nothing there is changed or disturbed.
+    """Look what a broker or server offers, and write a settings file that reads it. Nothing there is disturbed.
 
     Exit status 1 when nothing was found that can be read.
     """

@@ -14,11 +14,14 @@ from tomlkit.items import Table
 
 from connectors import config
 from connectors.config import ConfigError
-from connectors.discovery.document import section
-from connectors.fields import refuse_plaintext
+from connectors.discovery.document import section, sections
+from connectors.discovery.names import name_of
+from connectors.fields import is_loopback, refuse_plaintext
 from connectors.mqtt.broker import Broker
+from connectors.opcua.config import OpcUaServer
 
-_FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, or a settings file"
+_FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, or a settings file"
+_NAME = "of the device in every record: choose one, and keep it"
 
 
 class TargetError(ValueError):
@@ -39,11 +42,13 @@ class _Kind(NamedTuple):
     model: type[BaseModel]
     content: frozenset[str]
     others: frozenset[str] = frozenset()
+    several: bool = False
     stub: Mapping[str, Any] = {}
 
 
 _KINDS = {
     "mqtt": _Kind(Broker, frozenset({"devices", "subscriptions", "status"}), frozenset({"session_expiry", "share"})),
+    "opcua": _Kind(OpcUaServer, frozenset({"nodes", "browse", "events"}), several=True, stub={"events": [{}]}),
 }
 
 
@@ -69,25 +74,32 @@ def addressed(target: str, *, allow_plaintext: bool) -> TOMLDocument:
         raise TargetError(f"{error}; here that is --allow-plaintext") from error
     document = tomlkit.document()
     entries["allow_plaintext"] = True if allow_plaintext and not encrypted else None
-    table = section(entries)
-    if "tls" in entries:
-        table["tls"].comment("the system's authorities")
-    document.add(kind, table)
+    remarks = {"tls": "the system's authorities", "name": _NAME, "client_id": "every connector needs its own"}
+    table = section(entries, {key: words for key, words in remarks.items() if key in entries})
+    document.add(kind, sections([table]) if _KINDS[kind].several else table)
     return document
 
 
 def _mqtt(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
     encrypted = parts.scheme == "mqtts"
-    entries = {
-        "host": host,
-        "port": parts.port or (8883 if encrypted else 1883),
-        "client_id": "gridtape",
-        "tls": {} if encrypted else None,
-    }
-    return "mqtt", {key: value for key, value in entries.items() if value is not None}, encrypted
+    entries = {"host": host, "port": parts.port or (8883 if encrypted else 1883), "client_id": "gridtape"}
+    return "mqtt", entries | ({"tls": {}} if encrypted else {}), encrypted
 
 
-_SCHEMES: dict[str, Callable[[SplitResult, str], tuple[str, dict[str, Any], bool]]] = {"mqtt": _mqtt, "mqtts": _mqtt}
+def _opcua(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
+    return "opcua", {"name": _device(host, "opcua"), "url": parts.geturl()}, False
+
+
+def _device(host: str, protocol: str) -> str:
+    """A name for the device at an address: its host's, where that says something."""
+    return f"{protocol}-1" if is_loopback(host) else name_of(host)
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, str], tuple[str, dict[str, Any], bool]]] = {
+    "mqtt": _mqtt,
+    "mqtts": _mqtt,
+    "opc.tcp": _opcua,
+}
 
 
 def stored(path: Path) -> TOMLDocument:

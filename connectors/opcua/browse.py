@@ -22,6 +22,7 @@ _MOST_TYPES = 10_000
 _PORTION = 100
 _OBJECTS = standard(ObjectIds.ObjectsFolder)
 _ANY = "**"
+_TOLD = ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass | ua.BrowseResultMask.ReferenceTypeId
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._:@/+-]")
 Path = tuple[str, ...]
 
@@ -40,8 +41,8 @@ async def find(client: Client, wanted: Browse, namespaces: Sequence[str]) -> lis
         below: list[tuple[ua.NodeId, Path]] = []
         for start in range(0, len(level), portion):
             part = level[start : start + portion]
-            for (_, path), references in zip(part, await _references(client, [n for n, _ in part]), strict=True):
-                for reference in references:
+            for (_, path), below_it in zip(part, await references(client, [n for n, _ in part]), strict=True):
+                for reference in below_it:
                     node_id, here = reference.NodeId, (*path, str(reference.BrowseName.Name))
                     elsewhere = isinstance(node_id, ua.ExpandedNodeId) and node_id.ServerIndex
                     if node_id in visited or elsewhere or len(visited) >= _MOST_VISITED:
@@ -130,7 +131,7 @@ async def object_at(client: Client, path: str) -> ua.NodeId | None:
     """The object at a browse path below Objects; None when there is none. Raises as :func:`find`."""
     here = _OBJECTS
     for name in path.split("/"):
-        (below,) = await _references(client, [here])
+        (below,) = await references(client, [here])
         fitting = (one for one in below if one.BrowseName.Name == name and one.NodeClass is ua.NodeClass.Object)
         if (found := next(fitting, None)) is None:
             return None
@@ -151,9 +152,9 @@ async def event_types(client: Client) -> dict[ua.NodeId, Path]:
         below: list[ua.NodeId] = []
         for start in range(0, len(level), portion):
             part = level[start : start + portion]
-            found = await _references(client, part, ObjectIds.HasSubtype, ua.NodeClass.ObjectType)
-            for above, references in zip(part, found, strict=True):
-                for reference in references:
+            found = await references(client, part, ObjectIds.HasSubtype, ua.NodeClass.ObjectType)
+            for above, subtypes in zip(part, found, strict=True):
+                for reference in subtypes:
                     if reference.NodeId not in types and len(types) < _MOST_TYPES:
                         types[reference.NodeId] = (*types[above], str(reference.BrowseName.Name))
                         below.append(reference.NodeId)
@@ -168,13 +169,16 @@ def placed(namespaces: Sequence[str], namespace: str, identifier: str) -> ua.Nod
     return ua.NodeId.from_string(f"ns={namespaces.index(namespace)};{identifier}")
 
 
-async def _references(
+async def references(
     client: Client,
     nodes: Sequence[ua.NodeId],
     kind: int = ObjectIds.HierarchicalReferences,
     classes: int = ua.NodeClass.Object | ua.NodeClass.Variable,
 ) -> list[list[ua.ReferenceDescription]]:
-    """What is below each of ``nodes``, by references of a kind: objects and variables, or other ``classes``."""
+    """What is below each of ``nodes``, by references of a kind: objects and variables, or other ``classes``.
+
+    Raises as :func:`find`.
+    """
     descriptions = [
         ua.BrowseDescription(
             NodeId=node,
@@ -182,7 +186,7 @@ async def _references(
             ReferenceTypeId=standard(kind),
             IncludeSubtypes=True,
             NodeClassMask=classes,
-            ResultMask=ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass,
+            ResultMask=_TOLD,
         )
         for node in nodes
     ]
@@ -190,14 +194,14 @@ async def _references(
     parameters = ua.BrowseParameters(RequestedMaxReferencesPerNode=0, NodesToBrowse=descriptions)
     found: list[list[ua.ReferenceDescription]] = []
     for result in await session.browse(parameters):
-        references = list(result.References or [])
+        together = list(result.References or [])
         for _ in range(_MOST_PAGES):
-            if not result.ContinuationPoint or len(references) > _MOST_VISITED:
+            if not result.ContinuationPoint or len(together) > _MOST_VISITED:
                 break
             more = ua.BrowseNextParameters(
                 ReleaseContinuationPoints=False, ContinuationPoints=[result.ContinuationPoint]
             )
             (result,) = await session.browse_next(more)
-            references += result.References or []
-        found.append(references)
+            together += result.References or []
+        found.append(together)
     return found

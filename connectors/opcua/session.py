@@ -76,7 +76,7 @@ class Session:
             await self._watch(client)
         finally:
             await self._stop_filling()
-            await _close(client)
+            await close(client)
 
     async def _connect(self, client: Client) -> None:
         try:
@@ -258,7 +258,7 @@ class Session:
             self._ended.set()
 
 
-async def _close(client: Client) -> None:
+async def close(client: Client) -> None:
     """Take leave, but do not wait long for a server that has gone."""
     with suppress(UaError, OSError, TimeoutError):
         await asyncio.wait_for(client.disconnect(), 1.0)

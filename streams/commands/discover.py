@@ -20,6 +20,7 @@ from connectors.discovery.document import remark, written
 from connectors.discovery.found import Found, NotFound
 from connectors.discovery.target import Place, TargetError, addressed, places, stored
 from connectors.mqtt.broker import Broker
+from connectors.opcua.config import OpcUaServer
 from streams.commands.describe import plain
 from streams.commands.errors import CommandError
 
@@ -73,9 +74,13 @@ def _look(place: Place, how: How, stop: threading.Event) -> Found:
     """Only the libraries of what is looked at are loaded."""
     connection = place.connection
     if isinstance(connection, Broker):
-        from connectors.mqtt.discover import discover
+        from connectors.mqtt.discover import discover as discover_mqtt
 
-        return discover(place.table, connection, how.filters, how.seconds, stop)
+        return discover_mqtt(place.table, connection, how.filters, how.seconds, stop)
+    if isinstance(connection, OpcUaServer):
+        from connectors.opcua.discover import discover as discover_opcua
+
+        return discover_opcua(place.table, connection, how.seconds, stop)
     raise AssertionError(place.kind)
 
 

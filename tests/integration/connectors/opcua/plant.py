@@ -112,6 +112,15 @@ class Plant:
 
         self._do(act())
 
+    def describe(self, path: str, **properties: Any) -> None:
+        """Properties of a variable that was built, such as its EngineeringUnits."""
+
+        async def act() -> None:
+            for name, value in properties.items():
+                await self.server.get_node(ua.NodeId(path, self.index)).add_property(0, name, value)
+
+        self._do(act())
+
     def structure(self, name: str, fields: dict[str, ua.VariantType]) -> type:
         """A structure type of the server's own, as a class."""
 

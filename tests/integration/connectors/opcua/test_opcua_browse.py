@@ -1,14 +1,21 @@
-"""Points that are found by browse path, and numbers within structures and arrays, on asyncua's server."""
+"""Points that are found by browse path, numbers within structures and arrays, and what a server has, on asyncua's."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import pytest
 from asyncua import ua
+from rich.console import Console
 
+from connectors.config import load
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
-from tests.integration.connectors.opcua.plant import URI, connector, node, settings
+from streams.commands import connect
+from streams.commands.discover import How, discover
+from streams.commands.errors import CommandError
+from tests.integration.connectors.opcua.plant import URI, connector, node, settings, unused_port
 
 
 def park(**fields: Any) -> dict[str, Any]:
@@ -50,3 +57,35 @@ def test_select_when_a_value_is_a_structure_or_an_array_takes_the_part_that_is_n
     assert [tape.samples(point)[0].value for point in ("power", "phase", "third")] == [42.5, 3.0, 3.0]
     lost = tape.samples("lost")[0]
     assert (lost.quality, lost.reason) == (Quality.BAD, "the value has no field Current: it has Power, Phase")
+
+
+def test_discover_when_a_server_is_browsed_writes_settings_that_check_finds_good(plant, tmp_path):
+    kilowatt = ua.EUInformation(
+        "http://www.opcfoundation.org/UA/units/un/cefact", int.from_bytes(b"KWT"), ua.LocalizedText("Kilowatt")
+    )
+    plant.build("Found/Unit 1/Power", 12.5)
+    plant.describe("Found/Unit 1/Power", EngineeringUnits=kilowatt, EURange=ua.Range(-1.0, 500.0))
+    plant.build("Found/Unit 1/Running", True)
+    plant.build("Found/Unit 1/Name", "north")
+    kind = plant.structure("GridtapeFound", {"Active": ua.VariantType.Double, "Text": ua.VariantType.String})
+    plant.build("Found/Meter", kind(Active=7.5, Text="x"))
+    plant.build("Found/Row", [1.5, 2.5])
+    out, page, never = tmp_path / "server.toml", Console(record=True, width=80), threading.Event()
+    assert discover(plant.url, How(20.0), out, never, page, force=False)
+    assert connect.check(out, 20, never, Console(quiet=True))
+    (server,) = load(out).opcua
+    named = {one.point: one for one in server.nodes}
+    power = named["Found/Unit_1/Power"]
+    assert (power.unit, power.identifier, power.namespace) == ("kW", "s=Found/Unit 1/Power", URI)
+    assert power.range is not None
+    assert (power.range.minimum, power.range.maximum) == (-1.0, 500.0)
+    assert {"A", "Found/Unit_1/Running", "Found/Meter.Active", "Found/Row.0", "Found/Row.1"} <= named.keys()
+    assert not {"Found/Unit_1/Name", "Found/Meter.Text", "ServerArray"} & named.keys()
+    shown = page.export_text()
+    assert "not read: no" in shown
+    assert "note the server offers events" in shown
+
+
+def test_discover_when_no_server_is_there_says_so():
+    with pytest.raises(CommandError, match="connection refused; is it on, is the port right"):
+        discover(f"opc.tcp://127.0.0.1:{unused_port()}", How(), None, threading.Event(), Console(), force=False)
