@@ -18,6 +18,7 @@ import msgspec
 from schemas.topics import (
     ALL,
     DAYS,
+    HOURS,
     Topic,
     control,
     device_settings,
@@ -210,7 +211,9 @@ def topic_table(
 
 
 def _kept(topic: Topic[Any]) -> str:
-    days = topic.retention_ms // DAYS
-    span = f"{days // 365} years" if days >= 365 else f"{days} days"
+    units = ((365 * DAYS, "year"), (DAYS, "day"), (HOURS, "hour"))
+    length, unit = next((length, unit) for length, unit in units if topic.retention_ms >= length)
+    count = topic.retention_ms // length
+    span = f"{count} {unit}{'s' * (count > 1)}"
     kept = f"newest per key; overwritten for {span}" if topic.compacted else span
     return f"{kept}; in every partition" if topic.broadcast else kept

@@ -71,7 +71,7 @@ class Topic(Generic[R]):
 telemetry = Topic("telemetry", Telemetry, "device", 7 * DAYS)
 ticks = Topic("ticks", Tick, "instrument", 7 * DAYS)
 gaps = Topic("gaps", Gap, "instrument or device", 7 * DAYS)
-devices = Topic("devices", Device, "device", 7 * DAYS, compacted=True)
+devices = Topic("devices", Device, "device", 1 * HOURS, compacted=True)
 events = Topic("events", Event, "device", 90 * DAYS)
 device_settings = Topic("device-settings", DeviceSettings, "process|device", 3650 * DAYS, compacted=True)
 books = Topic("books", Book, "instrument", 1 * DAYS)

@@ -65,9 +65,11 @@ def layout(partitions: int) -> list[TopicSpec]:
 
 
 def config(topic: Topic[Any]) -> dict[str, str]:
-    """Broker settings of a topic. On a compacted one an overwritten record stays readable for its retention."""
+    """Broker settings of a topic. On a compacted one an overwritten record stays readable for its retention; where that
+    is short the broker must close files sooner than in its 7 days, since it never compacts the one it writes to."""
     if topic.compacted:
-        return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(topic.retention_ms)}
+        lag = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(topic.retention_ms)}
+        return lag | ({"segment.ms": str(topic.retention_ms)} if topic.retention_ms < t.DAYS else {})
     return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
 
 

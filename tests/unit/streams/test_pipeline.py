@@ -56,6 +56,8 @@ def test_layout_when_made_gives_every_topic_the_same_partitions(partitions):
 def test_config_when_compacted_keeps_what_evidence_points_at():
     config = pipeline.config(topics.limits)
     assert config == {"cleanup.policy": "compact", "min.compaction.lag.ms": str(topics.limits.retention_ms)}
+    hour = {"min.compaction.lag.ms": "3600000", "segment.ms": "3600000"}
+    assert pipeline.config(topics.devices) == {"cleanup.policy": "compact", **hour}, "its heartbeats fill disks"
     assert pipeline.config(topics.ticks) == {
         "cleanup.policy": "delete",
         "retention.ms": str(topics.ticks.retention_ms),
