@@ -316,8 +316,11 @@ class Session:
         self._standbys.choose(self._members.look(self._worker.partitions), self._own.tasks, self._worker.partitions)
         self._standbys.observe(self._worker.slot)
         loading = self._own.loading
-        metrics.tasks.labels(self._application, self._worker.slot, "running").set(len(self._own.tasks) - loading)
-        metrics.tasks.labels(self._application, self._worker.slot, "restoring").set(loading)
+        self._count_tasks(running=len(self._own.tasks) - loading, restoring=loading)
+
+    def _count_tasks(self, **counts: int) -> None:
+        for state, count in counts.items():
+            metrics.tasks.labels(self._application, self._worker.slot, state).set(count)
 
     def _behind(self, name: str, bare: str, task: Task) -> int:
         if (name, task.partition) in self._caught_up:
@@ -375,6 +378,7 @@ class Session:
         except KafkaException as error:
             log.warning("consumer did not close cleanly", worker=self._worker.name, why=str(error))
         self._own.close()
+        self._count_tasks(running=0, restoring=0)
 
 
 def _same_place(one: Message, other: Message) -> bool:
