@@ -38,8 +38,8 @@ def connect_discover(
         str,
         typer.Argument(
             metavar="ADDRESS|FILE",
-            help="mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH. With a password or certificates: a "
-            "settings file whose section says only how to connect.",
+            help="mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, modbus://HOST:502?unit=1. With a "
+            "password or certificates: a settings file whose section says only how to connect.",
         ),
     ],
     out: Annotated[
@@ -54,7 +54,7 @@ def connect_discover(
         bool, typer.Option("--allow-plaintext", help="The network to this address is trusted: it is not encrypted.")
     ] = False,
 ) -> None:
-    """Look what a broker or server offers, and write a settings file that reads it. Nothing there is disturbed.
+    """Look what a broker, server or device offers, and write a settings file that reads it. Nothing is disturbed.
 
     Exit status 1 when nothing was found that can be read.
     """

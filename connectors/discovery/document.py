@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AoT, Array, Table
+from tomlkit.items import AoT, Array, Item, Table
 
 from connectors import config
 
@@ -26,10 +26,14 @@ def section(entries: Mapping[str, Any], remarks: Mapping[str, str] | None = None
     table = tomlkit.table()
     for key, value in entries.items():
         if value is not None:
-            table.add(key, inline(value) if isinstance(value, dict) else value)
-            if remarks and remarks.get(key):
-                table[key].comment(remark(remarks[key]))
+            found = inline(value) if isinstance(value, dict) else value
+            table.add(key, noted(found, remarks[key]) if remarks and key in remarks else found)
     return table
+
+
+def noted(value: Any, words: str) -> Item:
+    """A value with a remark behind it."""
+    return tomlkit.item(value).comment(remark(words))
 
 
 def inline(entries: Mapping[str, Any]) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import tomlkit
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from tomlkit import TOMLDocument
 from tomlkit.items import Table
 
@@ -17,11 +17,15 @@ from connectors.config import ConfigError
 from connectors.discovery.document import section, sections
 from connectors.discovery.names import name_of
 from connectors.fields import is_loopback, refuse_plaintext
+from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.broker import Broker
 from connectors.opcua.config import OpcUaServer
 
-_FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, or a settings file"
+_FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, modbus://HOST:502?unit=1, or a settings file"
 _NAME = "of the device in every record: choose one, and keep it"
+
+
+Connection = Broker | OpcUaServer | ModbusDevice
 
 
 class TargetError(ValueError):
@@ -33,13 +37,16 @@ class Place(NamedTuple):
 
     kind: str
     table: Table
-    connection: BaseModel
+    connection: Connection
 
 
 class _Kind(NamedTuple):
-    """``model``: what reads the connection. ``content``: the keys that say what is read, which must not be there."""
+    """``model``: what reads the connection. ``content``: the keys that say what is read, which must not be there.
 
-    model: type[BaseModel]
+    ``others``: further keys that may be. ``several``: a section in two brackets. ``stub``: what the model needs.
+    """
+
+    model: type[Connection]
     content: frozenset[str]
     others: frozenset[str] = frozenset()
     several: bool = False
@@ -49,6 +56,7 @@ class _Kind(NamedTuple):
 _KINDS = {
     "mqtt": _Kind(Broker, frozenset({"devices", "subscriptions", "status"}), frozenset({"session_expiry", "share"})),
     "opcua": _Kind(OpcUaServer, frozenset({"nodes", "browse", "events"}), several=True, stub={"events": [{}]}),
+    "modbus": _Kind(ModbusDevice, frozenset({"registers", "sunspec"}), several=True, stub={"sunspec": True}),
 }
 
 
@@ -90,6 +98,15 @@ def _opcua(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
     return "opcua", {"name": _device(host, "opcua"), "url": parts.geturl()}, False
 
 
+def _modbus(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
+    given = parse_qs(parts.query, keep_blank_values=True)
+    unit = given.pop("unit", ["1"])[-1]
+    if given or not (unit.isascii() and unit.isdigit() and int(unit) < 256):
+        raise TargetError(f"{parts.geturl()}: behind the ? stands unit=0 to unit=255 and nothing else")
+    entries = {"name": _device(host, "modbus"), "host": host, "port": parts.port or 502, "unit_id": int(unit)}
+    return "modbus", entries, False
+
+
 def _device(host: str, protocol: str) -> str:
     """A name for the device at an address: its host's, where that says something."""
     return f"{protocol}-1" if is_loopback(host) else name_of(host)
@@ -99,6 +116,7 @@ _SCHEMES: dict[str, Callable[[SplitResult, str], tuple[str, dict[str, Any], bool
     "mqtt": _mqtt,
     "mqtts": _mqtt,
     "opc.tcp": _opcua,
+    "modbus": _modbus,
 }
 
 

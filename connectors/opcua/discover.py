@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from asyncua import ua
@@ -21,6 +20,7 @@ from connectors import clock
 from connectors.discovery.document import rows
 from connectors.discovery.found import Found, Line, NotFound
 from connectors.discovery.names import name_of
+from connectors.discovery.tasks import run
 from connectors.opcua.certificates import Certificates
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.connector import explained
@@ -32,7 +32,6 @@ from connectors.opcua.variables import Variable, numbers, variables
 
 MOST_POINTS = 5_000
 _EVENTS = 1  # of the attribute EventNotifier: bit 0 (OPC 10000-3, section 8.59)
-_WAIT_SECONDS = 0.1
 
 
 class _Point(NamedTuple):
@@ -46,19 +45,7 @@ class _Point(NamedTuple):
 def discover(section: Table, server: OpcUaServer, seconds: float, stop: threading.Event) -> Found:
     """Look through the server for ``seconds`` at most, and fill its ``section``. Raises NotFound."""
     logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
-    return asyncio.run(_stoppable(lambda: _discover(section, server, seconds), stop))
-
-
-async def _stoppable(what: Callable[[], Coroutine[Any, Any, Found]], stop: threading.Event) -> Found:
-    task = asyncio.create_task(what())
-    while not task.done():
-        await asyncio.wait([task], timeout=_WAIT_SECONDS)
-        if stop.is_set():
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            raise NotFound("ended before it had looked through the server")
-    return task.result()
+    return run(lambda: _discover(section, server, seconds), stop)
 
 
 async def _discover(section: Table, server: OpcUaServer, seconds: float) -> Found:

@@ -81,7 +81,9 @@ def _look(place: Place, how: How, stop: threading.Event) -> Found:
         from connectors.opcua.discover import discover as discover_opcua
 
         return discover_opcua(place.table, connection, how.seconds, stop)
-    raise AssertionError(place.kind)
+    from connectors.modbus.discover import discover as discover_modbus
+
+    return discover_modbus(place.table, connection, stop)
 
 
 def _remove(document: TOMLDocument, place: Place) -> None:

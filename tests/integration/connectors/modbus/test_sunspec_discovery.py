@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from pymodbus import ModbusDeviceIdentification
+from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData
+from rich.console import Console
 from sunspec2 import device as sunspec
 
+from connectors.config import load
 from connectors.modbus.connector import ModbusConnector
 from schemas.base import Quality
 from schemas.telemetry import Telemetry
-from tests.integration.connectors.modbus.counterparts import device, register, server
+from streams.commands import connect
+from streams.commands.discover import How, discover
+from streams.commands.errors import CommandError
+from tests.integration.connectors.modbus.counterparts import device, register, server, serving
 from tests.sunspec_device import filled, image, values, words
 
 
@@ -127,3 +136,45 @@ def test_discovery_when_the_map_is_broken_says_how(tape, running, free_port):
     ):
         tape.until(lambda: tape.samples("inverter_three_phase.W", "cut"), "what stands before the missing end mark")
     assert not tape.samples("inverter_three_phase.W", "endless")
+
+
+def test_discover_when_a_device_has_a_map_writes_settings_that_check_finds_good(tmp_path, free_port):
+    common = sunspec.Model(model_id=1, data={"Mn": "Acme", "Md": "Sun 10", "SN": "0815"})
+    registers = [0x5375, 0x6E53, *words(common), *image(filled(103))[2:]]
+    out, page, never = tmp_path / "roof.toml", Console(record=True, width=80), threading.Event()
+    with server(free_port, held(40_000, registers)):
+        assert discover(f"modbus://127.0.0.1:{free_port}?unit=1", How(), out, never, page, force=False)
+        checked = Console(record=True, width=150)
+        assert connect.check(out, 1.0, never, checked)
+    assert "inverter_three_phase.W " in checked.export_text()
+    (found,) = load(out).modbus
+    assert (found.unit_id, found.sunspec is not None, found.registers) == (1, True, [])
+    assert "Acme Sun 10 0815" in out.read_text()
+
+
+def test_discover_when_a_device_has_no_map_says_who_it_is_and_what_modbus_does_not_say(tmp_path, free_port):
+    who = ModbusDeviceIdentification(
+        info_name={"VendorName": "Acme", "ProductCode": "X-1", "MajorMinorRevision": "3.1"}
+    )
+    out, page, never = tmp_path / "plain.toml", Console(record=True, width=80), threading.Event()
+    address = ("127.0.0.1", free_port)
+    with serving(lambda unit: ModbusTcpServer(unit, identity=who, address=address), held(0, [7] * 10)):
+        assert discover(f"modbus://127.0.0.1:{free_port}", How(), out, never, page, force=False)
+        assert connect.check(out, 5.0, never, Console(quiet=True))
+    (found,) = load(out).modbus
+    assert {one.point for one in found.registers} == {"holding_0", "input_0", "coil_0", "discrete_0"}
+    assert found.asset == "vendor Acme, product X-1, revision 3.1"
+    assert "registers come from its data sheet" in page.export_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("modbus://127.0.0.1:{port}", "connection refused; is it on"),
+        ("modbus://127.0.0.1:{port}?unit=300", "behind the \\? stands unit=0 to unit=255"),
+        ("modbus://10.9.8.7?unit=1", "here that is --allow-plaintext"),
+    ],
+)
+def test_discover_when_the_modbus_address_does_not_do_says_why(target, words, free_port):
+    with pytest.raises(CommandError, match=words):
+        discover(target.format(port=free_port), How(), None, threading.Event(), Console(), force=False)
