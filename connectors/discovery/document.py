@@ -33,7 +33,8 @@ def section(entries: Mapping[str, Any], remarks: Mapping[str, str] | None = None
 
 def noted(value: Any, words: str) -> Item:
     """A value with a remark behind it."""
-    return tomlkit.item(value).comment(remark(words))
+    item: Item = tomlkit.item(value)
+    return item.comment(remark(words))
 
 
 def inline(entries: Mapping[str, Any]) -> Any:
