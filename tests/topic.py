@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 
@@ -27,7 +28,19 @@ class Topic:
 
 
 def expire(admin: AdminClient, name: str, partition: int, before: int) -> None:
-    """Delete the records of a partition that come before that offset (-1: all), as retention does."""
+    """Delete the records of a partition that come before that offset (-1: all), as retention does.
+
+    A broker that was told a moment ago that the topic's records may be deleted may not know it yet.
+    """
     admin.list_topics(timeout=30)  # a client must know the leaders first: see streams.engine.restore
     place = TopicPartition(name, partition, before)
-    admin.delete_records([place])[place].result(timeout=30)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            admin.delete_records([place])[place].result(timeout=30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

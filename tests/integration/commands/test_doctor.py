@@ -33,6 +33,7 @@ from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.errors import Fatal
 from streams.local.kafka import Kafka
+from tests.conftest import wait_until
 from tests.topic import expire
 
 STRICT = """
@@ -110,6 +111,7 @@ def test_examine_when_topics_differ_gives_the_command_for_each(laid_out):
     for done in admin.incremental_alter_configs([resource]).values():
         done.result(10)
     admin.delete_topics([gaps])[gaps].result(10)
+    wait_until(lambda: gaps not in admin.list_topics(timeout=10).topics)  # a broker learns of it a moment later
 
     failures = text_of(examine(laid_out, pipeline.layout(2)), Level.FAIL)
 
