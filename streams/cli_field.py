@@ -50,6 +50,9 @@ def connect_discover(
         list[str] | None, typer.Option("--filter", help="MQTT topics to listen for; default: #.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    rebirth: Annotated[
+        bool, typer.Option("--rebirth", help="Ask Sparkplug nodes for their births: a command to each.")
+    ] = False,
     allow_plaintext: Annotated[
         bool, typer.Option("--allow-plaintext", help="The network to this address is trusted: it is not encrypted.")
     ] = False,
@@ -62,7 +65,7 @@ def connect_discover(
     from streams.commands.process import interruptible, only_words
 
     only_words()
-    how = discover.How(seconds, filters or ["#"], allow_plaintext)
+    how = discover.How(seconds, filters or (), allow_plaintext, rebirth)
     with interruptible() as stop:
         raise typer.Exit(not discover.discover(target, how, out, stop, Console(), force=force))
 

@@ -23,10 +23,14 @@ class Line(NamedTuple):
 
 @dataclass
 class Found:
-    """The outcome of a discovery. ``notes``: what a person must know. ``readable``: the settings read something."""
+    """The outcome of a discovery. ``notes``: what a person must know. ``devices``: the names of those that are read.
+
+    ``readable``: the settings read something.
+    """
 
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
     readable: bool = False
 
 

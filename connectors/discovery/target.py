@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import tomlkit
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from tomlkit import TOMLDocument
 from tomlkit.items import Table
 
@@ -19,7 +19,9 @@ from connectors.discovery.names import name_of
 from connectors.fields import is_loopback, refuse_plaintext
 from connectors.modbus.config import ModbusDevice
 from connectors.mqtt.broker import Broker
+from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
+from connectors.sparkplug.config import SparkplugConfig
 
 _FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, modbus://HOST:502?unit=1, or a settings file"
 _NAME = "of the device in every record: choose one, and keep it"
@@ -53,8 +55,14 @@ class _Kind(NamedTuple):
     stub: Mapping[str, Any] = {}
 
 
+def _keys(whole: type[BaseModel], *content: str) -> tuple[frozenset[str], frozenset[str]]:
+    """``content``, and the keys of a section that are neither that nor a broker's."""
+    return frozenset(content), frozenset(whole.model_fields) - Broker.model_fields.keys() - set(content)
+
+
 _KINDS = {
-    "mqtt": _Kind(Broker, frozenset({"devices", "subscriptions", "status"}), frozenset({"session_expiry", "share"})),
+    "mqtt": _Kind(Broker, *_keys(MqttConfig, "devices", "subscriptions", "status")),
+    "sparkplug": _Kind(Broker, *_keys(SparkplugConfig, "devices")),
     "opcua": _Kind(OpcUaServer, frozenset({"nodes", "browse", "events"}), several=True, stub={"events": [{}]}),
     "modbus": _Kind(ModbusDevice, frozenset({"registers", "sunspec"}), several=True, stub={"sunspec": True}),
 }
@@ -151,3 +159,9 @@ def places(document: TOMLDocument, where: Path | str, folder: Path) -> list[Plac
     if problems or not found:
         raise ConfigError(where, problems or [f"names no connection; allowed: {', '.join(_KINDS)}"])
     return found
+
+
+def beside(mqtt: Place) -> Place:
+    """A section ``sparkplug`` with the connection of the section ``mqtt``, not in its document yet."""
+    shared = {key: value for key, value in mqtt.table.unwrap().items() if key in Broker.model_fields}
+    return Place("sparkplug", section({**shared, "client_id": "gridtape-sparkplug"}), mqtt.connection)

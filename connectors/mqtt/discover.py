@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
 from tomlkit.items import Table
 
 from connectors.discovery.found import Found, Line
-from connectors.mqtt.broker import Broker, Protocol
 from connectors.mqtt.discovery.guess import Guess, guess
-from connectors.mqtt.discovery.listen import Recorder, listen
+from connectors.mqtt.discovery.listen import Hearing
 from connectors.mqtt.discovery.readings import Heard, Topic
 from connectors.mqtt.discovery.settings import fill, path
 
 SPARKPLUG = "spBv1.0/"
 
 
-def discover(mqtt: Table, broker: Broker, filters: Sequence[str], seconds: float, stop: threading.Event) -> Found:
-    """Listen to the broker, and fill the section ``mqtt`` with what reads it. Raises NotFound."""
-    recorder = Recorder()
-    version, lasted = listen(broker, filters, seconds, stop, recorder)
+def discover(mqtt: Table, hearing: Hearing, filters: Sequence[str]) -> Found:
+    """Fill the section ``mqtt`` with what reads the topics that were heard, those of Sparkplug aside.
+
+    ``filters``: what was listened for.
+    """
     found = Found()
-    if recorder.enough:
-        found.notes.append(f"listening ended after {lasted:.1f} s: {recorder.enough}")
-    heard = recorder.heard()
-    other = [one.topic for one in heard if one.topic.startswith(SPARKPLUG)]
-    guessed = guess([one for one in heard if not one.topic.startswith(SPARKPLUG)], other)
-    found.lines += _lines(guessed, lasted)
-    found.notes += _notes(guessed, heard, filters, lasted)
+    if hearing.enough:
+        found.notes.append(f"listening ended after {hearing.seconds:.1f} s: {hearing.enough}")
+    other = [one.topic for one in hearing.heard if one.topic.startswith(SPARKPLUG)]
+    guessed = guess([one for one in hearing.heard if not one.topic.startswith(SPARKPLUG)], other)
+    found.lines += _lines(guessed, hearing.seconds)
+    found.notes += _notes(guessed, hearing.heard, filters, hearing.seconds)
+    found.devices += guessed.devices
     if guessed.subscriptions:
-        if version is not Protocol.V5:
-            mqtt["protocol"] = version.value
-        fill(mqtt, guessed, lasted)
+        hearing.put_version(mqtt)
+        fill(mqtt, guessed, hearing.seconds)
         found.readable = True
     return found
 

@@ -18,7 +18,7 @@ from tomlkit.items import AoT
 
 from connectors.discovery.document import remark, written
 from connectors.discovery.found import Found, NotFound
-from connectors.discovery.target import Place, TargetError, addressed, places, stored
+from connectors.discovery.target import Place, TargetError, addressed, beside, places, stored
 from connectors.mqtt.broker import Broker
 from connectors.opcua.config import OpcUaServer
 from streams.commands.describe import plain
@@ -30,11 +30,13 @@ _CELL = 200
 
 @dataclass(frozen=True)
 class How:
-    """How is looked. ``seconds``: how long is listened to a broker; ``filters``: for which topics."""
+    """How is looked. ``seconds``: at most; ``filters``: which topics are listened for, left out: all of the section's
+    kind; ``rebirth``: Sparkplug nodes are asked for their births."""
 
     seconds: float = 10.0
-    filters: Sequence[str] = ("#",)
+    filters: Sequence[str] = ()
     allow_plaintext: bool = False
+    rebirth: bool = False
 
 
 def discover(target: str, how: How, out: Path | None, stop: threading.Event, console: Console, *, force: bool) -> bool:
@@ -46,7 +48,7 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
         raise CommandError(f"{out} exists already; --force overwrites it")
     try:
         document, folder = _opened(target, how)
-        found = [(place, _look(place, how, stop)) for place in places(document, target, folder)]
+        found = [one for place in places(document, target, folder) for one in _look(document, place, how, stop)]
     except (NotFound, TargetError) as error:
         raise CommandError(str(error)) from error
     _show([one for _, one in found], console)
@@ -70,20 +72,42 @@ def _opened(target: str, how: How) -> tuple[TOMLDocument, Path]:
     return stored(path), path.parent
 
 
-def _look(place: Place, how: How, stop: threading.Event) -> Found:
+def _look(document: TOMLDocument, place: Place, how: How, stop: threading.Event) -> list[tuple[Place, Found]]:
     """Only the libraries of what is looked at are loaded."""
     connection = place.connection
     if isinstance(connection, Broker):
-        from connectors.mqtt.discover import discover as discover_mqtt
-
-        return discover_mqtt(place.table, connection, how.filters, how.seconds, stop)
+        return _hear(document, place, connection, how, stop)
     if isinstance(connection, OpcUaServer):
         from connectors.opcua.discover import discover as discover_opcua
 
-        return discover_opcua(place.table, connection, how.seconds, stop)
+        return [(place, discover_opcua(place.table, connection, how.seconds, stop))]
     from connectors.modbus.discover import discover as discover_modbus
 
-    return discover_modbus(place.table, connection, stop)
+    return [(place, discover_modbus(place.table, connection, stop))]
+
+
+def _hear(
+    document: TOMLDocument, place: Place, broker: Broker, how: How, stop: threading.Event
+) -> list[tuple[Place, Found]]:
+    """Of a section ``mqtt`` also what speaks Sparkplug on its broker, unless that has a section of its own."""
+    from connectors.mqtt.discover import SPARKPLUG
+    from connectors.mqtt.discover import discover as discover_mqtt
+    from connectors.mqtt.discovery.listen import listen
+    from connectors.sparkplug.discover import Rebirths
+    from connectors.sparkplug.discover import discover as discover_sparkplug
+
+    alone = place.kind == "sparkplug"
+    filters = how.filters or ([f"{SPARKPLUG}#"] if alone else ["#"])
+    hearing = listen(broker, filters, how.seconds, stop, Rebirths() if how.rebirth else None)
+    if alone:
+        return [(place, discover_sparkplug(place.table, hearing))]
+    plain_found = discover_mqtt(place.table, hearing, filters)
+    found = [(place, plain_found)]
+    if "sparkplug" not in document and any(one.topic.startswith(SPARKPLUG) for one in hearing.heard):
+        other = beside(place)
+        found.append((other, discover_sparkplug(other.table, hearing, plain_found.devices)))
+        document.add("sparkplug", other.table)
+    return found
 
 
 def _remove(document: TOMLDocument, place: Place) -> None:

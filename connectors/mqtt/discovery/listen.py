@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import paho.mqtt.client as paho
+from tomlkit.items import Table
 
 from connectors import clock
 from connectors.discovery.found import NotFound
@@ -56,27 +58,51 @@ class Recorder:
         if self._bytes > self.most_bytes:
             self.enough = f"more than {self.most_bytes >> 20} MiB have come: --filter chooses some of the topics"
 
+    def topics(self, first: int) -> list[str]:
+        """The topics in the order in which they came, from the ``first`` on."""
+        return list(islice(self._payloads, first, None))
+
     def heard(self) -> list[Heard]:
         """Each topic with its first payloads."""
         return [Heard(topic, tuple(kept), self._live[topic]) for topic, kept in self._payloads.items()]
 
 
+@dataclass(frozen=True)
+class Hearing:
+    """What was heard. ``version``: what was spoken; ``seconds``: how long; ``enough``: why no longer."""
+
+    version: Protocol
+    seconds: float
+    heard: list[Heard]
+    enough: str
+
+    def put_version(self, section: Table) -> None:
+        """Say in the ``section`` what the broker speaks, unless it says so already or need not."""
+        if self.version is not Protocol.V5 and "protocol" not in section:
+            section["protocol"] = self.version.value
+
+
+Asks = Callable[[list[str]], Iterable[tuple[str, bytes]]]
+"""Gets the topics that are new, and gives messages to be published (topic and payload)."""
+
+
 def listen(
-    broker: Broker, filters: Sequence[str], seconds: float, stop: threading.Event, recorder: Recorder
-) -> tuple[Protocol, float]:
-    """Take what comes until ``stop``, for ``seconds`` at most; the version spoken, and how long was listened.
+    broker: Broker, filters: Sequence[str], seconds: float, stop: threading.Event, asks: Asks | None = None
+) -> Hearing:
+    """Take what comes until ``stop``, for ``seconds`` at most.
 
     A broker that does not take MQTT 5 is asked with 3.1.1, unless the settings name a version. Raises NotFound.
     """
     versions = [broker.protocol]
     if "protocol" not in broker.model_fields_set:
         versions = [Protocol.V5, Protocol.V311]
+    recorder = Recorder()
     failure: Lost | None = None
     for version in versions:
         named = {"protocol": version, "client_id": f"gridtape-discover-{secrets.token_hex(4)}"}
         began = time.monotonic()
         try:
-            _listen(broker.model_copy(update=named), filters, began + seconds, stop, recorder)
+            _listen(broker.model_copy(update=named), filters, began + seconds, stop, recorder, asks)
         except Lost as lost:
             failure = failure or lost
             if recorder.messages:
@@ -85,12 +111,19 @@ def listen(
                 continue  # somebody is there, and may know the older version
             else:
                 break
-        return version, time.monotonic() - began
+        return Hearing(version, time.monotonic() - began, recorder.heard(), recorder.enough)
     raise NotFound(str(failure)) from failure
 
 
-def _listen(broker: Broker, filters: Sequence[str], until: float, stop: threading.Event, recorder: Recorder) -> None:
-    last = 0
+def _listen(
+    broker: Broker,
+    filters: Sequence[str],
+    until: float,
+    stop: threading.Event,
+    recorder: Recorder,
+    asks: Asks | None,
+) -> None:
+    last = asked = 0
 
     def take(_session: Session, message: paho.MQTTMessage) -> None:
         nonlocal last
@@ -109,5 +142,9 @@ def _listen(broker: Broker, filters: Sequence[str], until: float, stop: threadin
         session.connect(stop)
         while not stop.is_set() and not recorder.enough and (left := until - time.monotonic()) > 0:
             session.round(min(left, 0.2))
+            if asks is not None and (new := recorder.topics(asked)):
+                asked += len(new)
+                for topic, payload in asks(new):
+                    session.publish(topic, payload)
     finally:
         session.close()

@@ -8,20 +8,27 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import REGISTRY
+from rich.console import Console
 
 from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.connector import MqttConnector
 from connectors.sparkplug.config import SparkplugConfig
 from connectors.sparkplug.connector import SparkplugConnector
+from streams.commands import connect
+from streams.commands.discover import How, discover
+from streams.commands.errors import CommandError
 from streams.local.mqtt import Mosquitto, find_mosquitto
 from streams.local.service import HOST
 
@@ -155,6 +162,45 @@ def test_mqtt_when_a_credential_is_wrong_says_which_side_refused(tmp_path, secur
     with running(lambda publisher: MqttConnector(config, publisher)):
         tape.until(lambda: tape.gaps("disconnected"), "refused")
     assert words in tape.gaps("disconnected")[0].detail
+
+
+def test_discover_when_the_connection_stands_in_a_file_uses_its_credentials_and_adds_to_it(tmp_path, authority, secure):
+    cert_file, key_file = authority.issue("gridtape")
+    (tmp_path / "password").write_text("right\n", encoding="utf-8")
+    file, out, never = tmp_path / "broker.toml", tmp_path / "plant.toml", threading.Event()
+    file.write_text(
+        f"""[mqtt]
+host = "{HOST}"   # the broker of the south plant
+port = {secure.port}
+username = "gridtape"
+password_file = "password"
+
+[mqtt.tls]
+ca_file = "{authority.ca_file}"
+cert_file = "{cert_file}"
+key_file = "{key_file}"
+"""
+    )
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.username_pw_set("gridtape", "right")
+    client.tls_set(str(authority.ca_file), str(cert_file), str(key_file))
+    client.connect(HOST, secure.port)
+    client.loop_start()
+    try:
+        client.publish("south/meter-1/power", b"12.5", qos=1, retain=True).wait_for_publish(10)
+        assert discover(str(file), How(0.5), out, never, Console(quiet=True), force=False)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    page = Console(record=True, width=150)
+    connect.check(out, 1.5, never, page)
+    assert " 12.5 " in page.export_text(), "read with the same credentials"
+    text = out.read_text()
+    assert "# the broker of the south plant" in text, "what the file said stays"
+    assert "right" not in text
+    (tmp_path / "password").write_text("wrong")
+    with pytest.raises(CommandError, match="refused the connection: Not authorized"):
+        discover(str(file), How(0.5), None, never, Console(quiet=True), force=False)
 
 
 def mqtt_connector(config: MqttConfig):

@@ -25,8 +25,11 @@ from structlog.testing import capture_logs
 
 from connectors.capture.frames import Direction, Header, Writer, read
 from connectors.capture.wire import Entry, Recorder
+from connectors.config import load
 from connectors.opcua import certificates
 from streams.commands import connect
+from streams.commands.discover import How, discover
+from streams.commands.errors import CommandError
 from tests.conftest import wait_until
 from tests.integration.connectors.capture.diary import Diary, assert_same, captured, played
 from tests.integration.connectors.opcua.plant import MOMENT, URI, Plant, connector, node, settings, unused_port
@@ -73,6 +76,28 @@ def test_channel_when_the_server_or_the_user_is_not_accepted_says_why_and_delive
     assert not tape.samples("a")
     accepted = password == "wrong"
     assert bool(site.users.passwords) is accepted, "no password for a server that is not trusted"
+
+
+def test_discover_when_the_connection_stands_in_a_file_looks_through_the_secured_channel(site):
+    file, out, never = site.folder / "c.toml", site.folder / "out.toml", threading.Event()
+    file.write_text(
+        f"""[[opcua]]
+name = "plc"
+url = "{site.plant.url}"
+login = {{ username = "reader", password_file = "password" }}
+[opcua.security]
+certificate = "client.pem"
+private_key = "client.key.pem"
+trust_folder = "trusted"
+reject_folder = "rejected"
+"""
+    )
+    with pytest.raises(CommandError, match="BadCertificateUntrusted"):
+        discover(str(file), How(), out, never, Console(quiet=True), force=False)
+    site.trust()
+    assert discover(str(file), How(), out, never, Console(quiet=True), force=False)
+    (server,) = load(out).opcua
+    assert ({one.point for one in server.nodes}, server.security is not None) == ({"A", "B"}, True)
 
 
 @pytest.mark.parametrize(
