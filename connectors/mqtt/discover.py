@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from tomlkit.items import Table
 
 from connectors.discovery.found import Found, Line
-from connectors.mqtt.discovery.guess import Guess, guess
+from connectors.mqtt import topics
+from connectors.mqtt.discovery.guess import TOO_MANY, Guess, guess
 from connectors.mqtt.discovery.listen import Hearing
 from connectors.mqtt.discovery.readings import Heard, Topic
 from connectors.mqtt.discovery.settings import fill, path
@@ -43,7 +44,7 @@ def _lines(guessed: Guess, seconds: float) -> Iterator[Line]:
             yield Line(f"{topic.device}/{point.name}", _place(topic, leaf.path), kind, value, seen)
     for heard, state in guessed.stating:
         words = heard.payloads[-1].raw.decode(errors="replace")
-        device = state.device or next(name for name in guessed.devices if name in heard.levels)
+        device = state.device or (topics.parse(state.filter).match(heard.topic) or {})["device"]
         yield Line(device, heard.topic, "status", words, _seen(heard, seconds))
     for one in guessed.unread:
         yield Line("", one.heard.topic, one.form.kind.value, one.form.shown, f"not read: {one.why}")
@@ -65,6 +66,8 @@ def _notes(guessed: Guess, heard: Sequence[Heard], filters: Sequence[str], secon
             f"nothing came on {', '.join(filters)} within {seconds:.0f} s: do devices publish to this broker, may this "
             "user read it (access rules), is --for long enough?"
         )
+    if left_out := sum(one.why == TOO_MANY for one in guessed.unread):
+        yield f"{left_out} topics are not read: {TOO_MANY}; --filter chooses some of them"
     for topic in guessed.topics:
         yield from (f"{topic.heard.topic}: {hint}" for hint in topic.form.hints)
     if any(topic.form.time is None for topic in guessed.topics):

@@ -48,7 +48,9 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
         raise CommandError(f"{out} exists already; --force overwrites it")
     try:
         document, folder = _opened(target, how)
-        found = [one for place in places(document, target, folder) for one in _look(document, place, how, stop)]
+        found = [
+            one for place in places(document, target, folder) for one in _look(document, place, how, stop, console)
+        ]
     except (NotFound, TargetError) as error:
         raise CommandError(str(error)) from error
     _show([one for _, one in found], console)
@@ -72,11 +74,13 @@ def _opened(target: str, how: How) -> tuple[TOMLDocument, Path]:
     return stored(path), path.parent
 
 
-def _look(document: TOMLDocument, place: Place, how: How, stop: threading.Event) -> list[tuple[Place, Found]]:
+def _look(
+    document: TOMLDocument, place: Place, how: How, stop: threading.Event, console: Console
+) -> list[tuple[Place, Found]]:
     """Only the libraries of what is looked at are loaded."""
     connection = place.connection
     if isinstance(connection, Broker):
-        return _hear(document, place, connection, how, stop)
+        return _hear(document, place, connection, how, stop, console)
     if isinstance(connection, OpcUaServer):
         from connectors.opcua.discover import discover as discover_opcua
 
@@ -87,7 +91,7 @@ def _look(document: TOMLDocument, place: Place, how: How, stop: threading.Event)
 
 
 def _hear(
-    document: TOMLDocument, place: Place, broker: Broker, how: How, stop: threading.Event
+    document: TOMLDocument, place: Place, broker: Broker, how: How, stop: threading.Event, console: Console
 ) -> list[tuple[Place, Found]]:
     """Of a section ``mqtt`` also what speaks Sparkplug on its broker, unless that has a section of its own."""
     from connectors.mqtt.discover import SPARKPLUG
@@ -98,6 +102,9 @@ def _hear(
 
     alone = place.kind == "sparkplug"
     filters = how.filters or ([f"{SPARKPLUG}#"] if alone else ["#"])
+    console.print(
+        f"listening to {broker.host}:{broker.port} for {how.seconds:g} s; Ctrl-C ends it sooner", soft_wrap=True
+    )
     hearing = listen(broker, filters, how.seconds, stop, Rebirths() if how.rebirth else None)
     if alone:
         return [(place, discover_sparkplug(place.table, hearing))]

@@ -9,6 +9,7 @@ import enum
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ _IDENTIFIERS = ("id", "name", "key", "tag", "n", "code", "channel")
 _DEPTH = 8
 _LEAVES = 200
 _ITEMS = 50
+_SAMPLES = 500  # of lists of documents that are looked at
 _STEP = 100  # characters of a key
 _NEAR = 2 * 86_400_000_000
 _DECADE = 10 * 366 * 86_400_000_000
@@ -174,6 +176,7 @@ class _Documents:
         quality = next((path for path in self._paths if self._is_quality(path)), None)
         apart = {path for path, _ in times} | {sequence, quality}
         leaves = tuple(leaf for path in self._paths if path not in apart and (leaf := self._leaf(path)) is not None)
+        hints += tuple(self._zoneless())
         if len(self._paths) >= _LEAVES:
             hints += (f"only the first {_LEAVES} fields of a document are looked at",)
         bare = sum(all(find(one, leaf.path) is ABSENT for leaf in leaves) for one, _ in self._documents)
@@ -226,6 +229,13 @@ class _Documents:
                 hints.append(f"{'.'.join(path)} grew by 1 each time: if it counts the messages, it is json.sequence")
         return None, tuple(hints[:1])
 
+    def _zoneless(self) -> Iterator[str]:
+        """Times as text that only a setting could place."""
+        for path in self._paths:
+            found = self._all(path)
+            if plain_word(path[-1]) in _TIMES and all(map(_is_zoneless, found)):
+                yield f"{'.'.join(path)} is a time without a zone: json.time and json.zone would read it"
+
     def _is_quality(self, path: Path) -> bool:
         if plain_word(path[-1]) not in _QUALITIES:
             return False
@@ -265,6 +275,13 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
+def _is_zoneless(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is None
+    except ValueError:
+        return False
+
+
 def _is_time(moments: Sequence[tuple[Any, int]], format_: TimeFormat, near: int) -> bool:
     paths = JsonPaths.model_construct(value=("value",), time=("time",), time_format=format_)
     for value, at in moments:
@@ -285,7 +302,7 @@ def _listed(whole: list[tuple[Any, Payload]]) -> tuple[Path, list[tuple[Any, Pay
             continue
         lists = [(find(document, (key,)), one) for document, one in whole]
         if all(isinstance(found, list) and 0 < len(found) <= DOCUMENTS for found, _ in lists):
-            return (key,), [(item, one) for found, one in lists for item in found]
+            return (key,), [(item, one) for found, one in lists for item in found][-_SAMPLES:]
     return None
 
 

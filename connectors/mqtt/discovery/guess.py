@@ -17,6 +17,7 @@ from connectors.mqtt.discovery.readings import Heard, Levels, Point, Reading, To
 from connectors.mqtt.discovery.states import meaning, switched
 
 MOST_POINTS = 5_000
+TOO_MANY = f"more than {MOST_POINTS:,} points"
 _LEVELS = 30
 _DEVICE, _POINT = "{device}", "{point}"
 
@@ -80,7 +81,7 @@ def guess(heard: Sequence[Heard], besides: Sequence[str] = ()) -> Guess:
         elif not form.leaves:
             found.unread.append(Unread(one, form, form.why))
         elif points + len(form.leaves) > MOST_POINTS:
-            found.unread.append(Unread(one, form, f"more than {MOST_POINTS} points"))
+            found.unread.append(Unread(one, form, TOO_MANY))
         else:
             points += len(form.leaves)
             values.append((one, form))
@@ -134,9 +135,9 @@ def _tell(found: Guess, told: Sequence[tuple[Heard, Form, tuple[str, str]]], bes
         groups[template, form.words_at, words].append((heard, device))
     everything = [heard.levels for heard, *_ in told] + [topic.heard.levels for topic in found.topics]
     everything += [one.heard.levels for one in found.unread if len(one.heard.levels) <= _LEVELS]
-    everything += [tuple(topic.split("/")) for topic in besides]
+    matches = _Matches([*everything, *(tuple(topic.split("/")) for topic in besides)])
     for (template, path, words), group in groups.items():
-        if len(group) > 1 and _matched(template, everything) == len(group):
+        if len(group) > 1 and matches(template) == len(group):
             state = State("/".join(template), "", path, *words)
             found.states.append(state)
             found.stating += [(heard, state) for heard, _ in group]
@@ -157,7 +158,7 @@ def _owner(levels: Levels, bases: dict[Levels, str], devices: set[str]) -> str |
 
 def _subscriptions(found: Sequence[Topic], devices: set[str], others: Sequence[Levels]) -> list[Subscription]:
     """``others``: the topics that must not be matched by a filter that does not mean them."""
-    places = Counter((levels[:at], levels[at + 1 :]) for levels in others for at in range(len(levels)))
+    matches = _Matches(others)
     groups: dict[tuple[Levels, Levels, Reading], list[Topic]] = defaultdict(list)
     alone: list[list[Topic]] = []
     for topic in found:
@@ -167,7 +168,7 @@ def _subscriptions(found: Sequence[Topic], devices: set[str], others: Sequence[L
             groups[topic.heard.levels[: topic.at], topic.rest, topic.reading].append(topic)
     for (before, rest, _), group in groups.items():
         as_named = all(one.points[0].name == one.heard.levels[one.at or 0] for one in group)
-        if len(group) > 1 and as_named and places[before, rest] == len(group):
+        if len(group) > 1 and as_named and matches((*before, _POINT, *rest)) == len(group):
             alone.append(group)
         else:
             alone += [[one] for one in group]
@@ -181,7 +182,7 @@ def _subscriptions(found: Sequence[Topic], devices: set[str], others: Sequence[L
     subscriptions = []
     for (template, reading, point, _), fleet in fleets.items():
         whole = {group[0].device for group in fleet} == devices and len(fleet) == len(devices) > 1
-        if whole and _matched(template, others) == sum(map(len, fleet)):
+        if whole and matches(template) == sum(map(len, fleet)):
             subscriptions.append(Subscription("/".join(template), "", point, reading, _points(fleet[0])))
             continue
         for group in fleet:
@@ -209,7 +210,16 @@ def _template(group: Sequence[Topic]) -> Levels:
     return (*levels[: at[0]], _DEVICE, *levels[at[0] + 1 :]) if len(at) == 1 else levels
 
 
-def _matched(template: Levels, everything: Iterable[Levels]) -> int:
-    """How many topics the filter matches."""
-    parsed = topics.parse("/".join(template))
-    return sum(parsed.match("/".join(levels)) is not None for levels in everything)
+class _Matches:
+    """How many topics a filter matches, without looking at each of them for filters with one wildcard."""
+
+    def __init__(self, everything: Iterable[Levels]) -> None:
+        self._everything = list(everything)
+        self._places = Counter((one[:at], one[at + 1 :]) for one in self._everything for at in range(len(one)))
+
+    def __call__(self, template: Levels) -> int:
+        wild = [at for at, level in enumerate(template) if level in (_DEVICE, _POINT)]
+        if len(wild) == 1:
+            return self._places[template[: wild[0]], template[wild[0] + 1 :]]
+        parsed = topics.parse("/".join(template))
+        return sum(parsed.match("/".join(levels)) is not None for levels in self._everything)

@@ -127,8 +127,10 @@ def test_guess_when_a_field_is_a_time_near_now_reads_it_whatever_its_name(moment
 
 def test_guess_when_a_time_has_no_zone_does_not_read_it():
     naive = (datetime.fromtimestamp(NOW / 1e6, UTC) + timedelta(seconds=1)).replace(tzinfo=None).isoformat()
-    (one,) = written(guess([heard("d/x", {"soc": 1, "time": naive})])).subscriptions
+    found = guess([heard("d/x", {"soc": 1, "time": naive})])
+    (one,) = written(found).subscriptions
     assert one.json_paths.time is None
+    assert found.topics[0].form.hints == ("time is a time without a zone: json.time and json.zone would read it",)
 
 
 def test_guess_when_a_value_grows_by_one_keeps_it_as_a_point_and_says_so():
