@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 import tomlkit
 from pydantic import BaseModel, ValidationError
 from tomlkit import TOMLDocument
-from tomlkit.items import Table
+from tomlkit.items import AoT, Table
 
 from connectors import config
 from connectors.config import ConfigError
@@ -145,7 +145,12 @@ def places(document: TOMLDocument, where: Path | str, folder: Path) -> list[Plac
         if kind is None:
             problems.append(f"{key}: nothing can be looked for there; allowed: {', '.join(_KINDS)}")
             continue
-        for table in item if isinstance(item, list) else [item]:
+        for table in item if isinstance(item, AoT) else [item]:
+            if not isinstance(table, Table):
+                problems.append(
+                    f"{key}: write it as one section, {'[[' + key + ']]' if kind.several else '[' + key + ']'}"
+                )
+                continue
             if content := sorted(kind.content & table.keys()):
                 problems.append(f"{key}: {', '.join(content)} say already what is read; leave the connection only")
                 continue

@@ -69,6 +69,8 @@ async def _look(client: Client, device: str, section: Table, seconds: float) -> 
     points = _points([one for one in all_found if one.node.NamespaceIndex < len(namespaces)], device, namespaces, found)
     if why:
         found.notes.append(why)
+    if without := sum(one.data.Value is None or one.data.Value.Value is None for one in all_found):
+        found.notes.append(f"{without} variables have no value now and are left out: look again when they have")
     if not all_found:
         found.notes.append("the server has no variables of its own below Objects, or this user may not see them")
     if await _offers_events(client):

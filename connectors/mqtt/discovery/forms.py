@@ -182,7 +182,7 @@ class _Documents:
         bare = sum(all(find(one, leaf.path) is ABSENT for leaf in leaves) for one, _ in self._documents)
         if leaves and bare:
             hints += (f"{bare} of {len(self._documents)} documents have none of the values: dead letters",)
-        words_at = next((path for path in self._paths if meaning(self._words(path))), None)
+        words_at = None if leaves else next((path for path in self._paths if meaning(self._words(path))), None)
         return Form(
             self._kind,
             why="" if leaves else "no number in it",

@@ -78,6 +78,8 @@ def test_file_when_it_holds_connections_only_gives_each_its_place(tmp_path):
         ('[mqtt]\nhost = "h"', "mqtt.host: h is another machine|mqtt.*would not be encrypted"),
         ('[mqtt]\nhost = "127.0.0.1"\npassword = "x"', "secrets do not stand in this file"),
         ("[market]\nrate = 1", "market: nothing can be looked for there; allowed: mqtt, sparkplug, opcua, modbus"),
+        ("mqtt = 3", r"mqtt: write it as one section, \[mqtt\]"),
+        ('opcua = { url = "opc.tcp://127.0.0.1" }', r"opcua: write it as one section, \[\[opcua\]\]"),
         ("", "names no connection"),
     ],
 )

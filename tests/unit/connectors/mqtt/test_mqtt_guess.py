@@ -175,6 +175,11 @@ def test_guess_when_a_status_is_a_document_names_its_path():
     assert [(one.device, one.path) for one in found.states] == [("s1", ("state",))]
 
 
+def test_guess_when_a_document_has_values_beside_its_state_reads_the_values():
+    found = guess([heard("p/b", {"state": "online", "power": 3})])
+    assert (found.states, [point.name for point in found.topics[0].points]) == ([], ["power"])
+
+
 def test_guess_when_payloads_are_cbor_or_bytes_reads_the_maps_only():
     found = guess(
         [heard("c/x", cbor2.dumps({"v": 2})), heard("c/y", cbor2.dumps({"v": 2}) + b"\0"), heard("c/z", b"\xff\0")]
