@@ -9,30 +9,25 @@ import enum
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import cbor2
 
 from connectors.mqtt.config import JsonPaths, TimeFormat
+from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, is_time, is_zoneless, walk
 from connectors.mqtt.discovery.states import meaning
 from connectors.mqtt.payload import ABSENT, DOCUMENTS, LIMIT, Refused, find, read_json, read_number, read_sample
 from schemas.base import Quality
 
-Path = tuple[str, ...]
 GENERIC = frozenset({"value", "val", "v", "reading", "measurement", "raw", "data"})
 """Words that say only that something is a value."""
 _TIMES = frozenset({"t", "ts", "tst", "dt", "at", "time", "timestamp", "datetime", "date", "eventtime", "createdat"})
 _COUNTERS = frozenset({"n", "nr", "no", "count", "counter", "cnt", "msgid", "messageid", "frame", "packet", "id"})
 _QUALITIES = frozenset({"quality", "q", "valid", "good"})
 _UNITS = frozenset({"unit", "units", "uom", "u"})
-_IDENTIFIERS = ("id", "name", "key", "tag", "n", "code", "channel")
-_DEPTH = 8
-_LEAVES = 200
 _ITEMS = 50
 _SAMPLES = 500  # of lists of documents that are looked at
-_STEP = 100  # characters of a key
 _NEAR = 2 * 86_400_000_000
 _DECADE = 10 * 366 * 86_400_000_000
 
@@ -166,8 +161,8 @@ class _Documents:
         self._kind = kind
         self._each = each
         self._documents = documents
-        found = (path for document, _ in documents[-_ITEMS:] for path in _walk(document))
-        self._paths = list(islice(dict.fromkeys(found), _LEAVES))
+        found = (path for document, _ in documents[-_ITEMS:] for path in walk(document))
+        self._paths = list(islice(dict.fromkeys(found), MOST_LEAVES))
 
     def form(self) -> Form:
         times = self._times()
@@ -177,8 +172,8 @@ class _Documents:
         apart = {path for path, _ in times} | {sequence, quality}
         leaves = tuple(leaf for path in self._paths if path not in apart and (leaf := self._leaf(path)) is not None)
         hints += tuple(self._zoneless())
-        if len(self._paths) >= _LEAVES:
-            hints += (f"only the first {_LEAVES} fields of a document are looked at",)
+        if len(self._paths) >= MOST_LEAVES:
+            hints += (f"only the first {MOST_LEAVES} fields of a document are looked at",)
         bare = sum(all(find(one, leaf.path) is ABSENT for leaf in leaves) for one, _ in self._documents)
         if leaves and bare:
             hints += (f"{bare} of {len(self._documents)} documents have none of the values: dead letters",)
@@ -207,7 +202,7 @@ class _Documents:
         for path in self._paths:
             named = plain_word(path[-1]) in _TIMES
             moments = [(value, one.at) for value, (_, one) in zip(self._all(path), self._documents, strict=True)]
-            format_ = next((one for one in TimeFormat if _is_time(moments, one, _DECADE if named else _NEAR)), None)
+            format_ = next((one for one in TimeFormat if is_time(moments, one, _DECADE if named else _NEAR)), None)
             if format_ is not None:
                 found.append((not named, len(path), path, format_))
         return [(path, format_) for *_, path, format_ in sorted(found, key=lambda one: one[:2])]
@@ -233,7 +228,7 @@ class _Documents:
         """Times as text that only a setting could place."""
         for path in self._paths:
             found = self._all(path)
-            if plain_word(path[-1]) in _TIMES and all(map(_is_zoneless, found)):
+            if plain_word(path[-1]) in _TIMES and all(map(is_zoneless, found)):
                 yield f"{'.'.join(path)} is a time without a zone: json.time and json.zone would read it"
 
     def _is_quality(self, path: Path) -> bool:
@@ -275,30 +270,11 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def _is_zoneless(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is None
-    except ValueError:
-        return False
-
-
-def _is_time(moments: Sequence[tuple[Any, int]], format_: TimeFormat, near: int) -> bool:
-    paths = JsonPaths.model_construct(value=("value",), time=("time",), time_format=format_)
-    for value, at in moments:
-        try:
-            time = read_sample({"value": None, "time": value}, paths).time
-        except Refused:
-            return False
-        if time is None or (format_ is not TimeFormat.ISO8601 and abs(time - at) > near):
-            return False
-    return True
-
-
 def _listed(whole: list[tuple[Any, Payload]]) -> tuple[Path, list[tuple[Any, Payload]]] | None:
     """Where a list of documents stands that have times of their own and no names, and those documents."""
     newest, payload = whole[-1]
     for key, items in newest.items() if isinstance(newest, dict) else ():
-        if not _fits(key) or not _are_samples(items, payload.at):
+        if not fits(key) or not _are_samples(items, payload.at):
             continue
         lists = [(find(document, (key,)), one) for document, one in whole]
         if all(isinstance(found, list) and 0 < len(found) <= DOCUMENTS for found, _ in lists):
@@ -309,42 +285,7 @@ def _listed(whole: list[tuple[Any, Payload]]) -> tuple[Path, list[tuple[Any, Pay
 def _are_samples(items: Any, at: int) -> bool:
     if not isinstance(items, list) or not items or not all(isinstance(one, dict) for one in items):
         return False
-    if len({tuple(one) for one in items}) > 1 or _identifier(items) is not None:
+    if len({tuple(one) for one in items}) > 1 or identifier(items) is not None:
         return False
     times = [name for name in items[0] if isinstance(name, str) and plain_word(name) in _TIMES]
-    return any(_is_time([(one[name], at) for one in items], form, _DECADE) for name in times for form in TimeFormat)
-
-
-def _identifier(items: list[Any]) -> str | None:
-    """The key by which each object of a list has a name of its own."""
-    if len(items) < 2:
-        return None
-    for key in _IDENTIFIERS:
-        texts = [one.get(key) for one in items if isinstance(one, dict)]
-        if len(texts) == len(items) == len(set(map(str, texts))) and all(isinstance(text, str) for text in texts):
-            return key
-    return None
-
-
-def _fits(step: Any) -> bool:
-    return isinstance(step, str) and 0 < len(step) <= _STEP and step.isprintable()
-
-
-def _walk(document: Any) -> Iterator[Path]:
-    """Where the scalars stand, at most so many, so deep."""
-    count = 0
-    stack: list[tuple[Path, Any]] = [((), document)]
-    while stack and count < _LEAVES:
-        path, here = stack.pop()
-        below: list[tuple[str, Any]] = []
-        if isinstance(here, dict):
-            below = [(key, value) for key, value in here.items() if _fits(key)]
-        elif isinstance(here, list):
-            key = _identifier(here)
-            steps = (f"{key}={one[key]}" if key else str(place) for place, one in enumerate(here))
-            below = [(step, one) for step, one in zip(steps, here, strict=True) if _fits(step)]
-        elif path:
-            count += 1
-            yield path
-        if len(path) < _DEPTH:
-            stack += [((*path, step), value) for step, value in reversed(below[:_LEAVES])]
+    return any(is_time([(one[name], at) for one in items], form, _DECADE) for name in times for form in TimeFormat)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from connectors.mqtt import topics
-from connectors.mqtt.discovery.forms import Form, Kind, Path, form_of
+from connectors.mqtt.discovery.documents import Path
+from connectors.mqtt.discovery.forms import Form, Kind, form_of
 from connectors.mqtt.discovery.readings import Heard, Levels, Point, Reading, Topic, readable
 from connectors.mqtt.discovery.states import meaning, switched
 

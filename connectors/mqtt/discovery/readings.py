@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from connectors.discovery.names import name_of
 from connectors.discovery.units import ucum
-from connectors.mqtt.discovery.forms import GENERIC, Form, Kind, Leaf, Path, Payload, plain_word
+from connectors.mqtt.discovery.documents import Path
+from connectors.mqtt.discovery.forms import GENERIC, Form, Kind, Leaf, Payload, plain_word
 
 Levels = tuple[str, ...]
 _DOCUMENTS = GENERIC | {

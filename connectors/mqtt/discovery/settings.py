@@ -8,7 +8,7 @@ from typing import Any
 from tomlkit.items import Table
 
 from connectors.discovery.document import inline, rows, section, sections
-from connectors.mqtt.discovery.forms import Path
+from connectors.mqtt.discovery.documents import Path
 from connectors.mqtt.discovery.guess import Guess, State, Subscription
 from connectors.mqtt.discovery.readings import Heard, Point, Reading
 
