@@ -118,7 +118,13 @@ class World:
         if self.source.undecided or not self._decided():
             return False
         offsets = self.broker.group.offsets
-        for topic, partition, offset in self.source.sent:
+        factors = [  # a partition without anything else has these to read all the same
+            (app.factors.name, partition, entry.offset)
+            for partition in range(self.partitions)
+            for entry in self.broker.logs[app.factors.name, partition].entries
+            if entry.control is None
+        ]
+        for topic, partition, offset in (*self.source.sent, *factors):
             if offsets.get((topic, partition), (0, None))[0] <= offset:
                 return False
         fired = sum(
