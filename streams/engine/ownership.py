@@ -54,7 +54,6 @@ class Ownership:
         self._waiting: dict[int, dict[str, int]] = {}
         self._committed: dict[int, set[int | None]] = {}
         self._restored: list[Task] = []
-        self._met = False
         self._restoration = Restoration(cluster, processor.name, timeout)
         changelog = cluster.named(changelog_of(processor.name))
         self.identities = Identities(
@@ -77,13 +76,23 @@ class Ownership:
 
     # --- given and taken ---------------------------------------------------------------------------------------
 
+    def meet(self, consumer: Consumer) -> None:
+        """Have the client know who leads the inputs: of those that it has not subscribed to it asks only when it looks
+        round, which is once a second. Before anything is fetched: afterwards each question would wait behind a fetch.
+
+        Never from a callback: this question within another call takes away what the client needs for the next callback
+        in that call, and it ends the process (confluent-kafka 2.16, ``CallState_get``).
+        """
+        with suppress(KafkaException):  # the cluster is away: whoever reads will be told
+            for name in self.topics:
+                consumer.list_topics(name, _ROUND)
+
     def give(self, consumer: Consumer, partitions: list[int]) -> None:
         """Take over partitions of all inputs at their committed offsets, paused, and begin to restore their tasks."""
         places = [TopicPartition(name, partition) for partition in partitions for name in self.topics]
         committed = self._committed_offsets(consumer, places)
         for tp in places:
             tp.offset = committed[tp.topic, tp.partition]
-        self._meet(consumer)
         consumer.incremental_assign(places)
         consumer.pause(places)
         for partition in partitions:
@@ -106,16 +115,6 @@ class Ownership:
                 self._standbys.keep(task)
         self._restored = [task for task in self._restored if task.partition not in gone]
         consumer.incremental_unassign([tp for tp in consumer.assignment() if tp.partition in gone])
-
-    def _meet(self, consumer: Consumer) -> None:
-        """Have the client know who leads the inputs: of those that it has not subscribed to it asks only when it looks
-        round, which is once a second. Before anything is fetched: afterwards each question would wait behind a fetch.
-        """
-        if not self._met:
-            self._met = True
-            with suppress(KafkaException):
-                for name in self.topics:
-                    consumer.list_topics(name, _ROUND)
 
     def _committed_offsets(self, consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
         self.identities.look()

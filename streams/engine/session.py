@@ -84,6 +84,7 @@ class Session:
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
+            self._own.meet(self._consumer)
         except KafkaException as error:
             raise classify(error, f"joining the group {cluster.named(processor.name)}") from error
 

@@ -37,6 +37,7 @@ class SimConsumer:
         self._topic = ""
         self._membership: Membership | None = None
         self._callbacks: dict[str, Callback] = {}
+        self._calling = False
         self._waiting = False
         self._closed = False
         self._closing = False
@@ -82,6 +83,7 @@ class SimConsumer:
 
     def list_topics(self, topic: str, timeout: float = -1) -> None:
         """Only asked for so that the client knows it."""
+        assert not self._calling, "the real client ends the process at its next callback when it is asked within one"
         self._ask("Metadata", timeout)
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> None:
@@ -180,10 +182,13 @@ class SimConsumer:
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _call_back(self, kind: str, partitions: Any) -> None:
+        self._calling = True
         try:
             self._callbacks[kind](self, self._parts(partitions))
         except KafkaException as error:
             raise AssertionError("what leaves a callback is no exception any more: nothing could catch it") from error
+        finally:
+            self._calling = False
 
     def _note(self, what: str, partitions: list[TopicPartition]) -> None:
         """What a member of the group does with its partitions."""
