@@ -36,14 +36,24 @@ class MarketConnector:
     A tick that comes late (overtaken by the next) is published, so that nothing is lost, with its own older event
     time. A tick that comes twice is dropped and counted. A gap is published before the tick that shows it. When the
     replay ends or is stopped, each instrument has a gap until the next session.
+
+    ``now``: microseconds, for the records; ``steady``: seconds, for the rhythm.
     """
 
     name = "market"
 
-    def __init__(self, config: MarketConfig, publisher: Outlet, *, now: Callable[[], int] = clock.now) -> None:
+    def __init__(
+        self,
+        config: MarketConfig,
+        publisher: Outlet,
+        *,
+        now: Callable[[], int] = clock.now,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
         self._publisher = publisher
         self._now = now
+        self._steady = steady
         self._session = now()
         self._tracker = FeedTracker(Feed.TICKS)
 
@@ -68,12 +78,12 @@ class MarketConnector:
 
     def _replay(self, feeds: list[Source], stop: threading.Event) -> None:
         pace = self._config.pace
-        rhythm = Pace(None if pace is None else pace * len(feeds), time.monotonic())
+        rhythm = Pace(None if pace is None else pace * len(feeds), self._steady())
         left = self._config.max_ticks
         turns = cycle(feeds)
-        watched = time.monotonic()
+        watched = self._steady()
         while not stop.is_set() and left != 0:
-            now = time.monotonic()
+            now = self._steady()
             if now - watched >= _WATCH_EVERY:
                 watched = now
                 self._watch(feeds, stop)
