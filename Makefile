@@ -5,8 +5,9 @@ STAMP := .venv/installed
 COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 IMAGE := $(foreach extra,mqtt sparkplug modbus opcua market units redis webhook parquet disk,--extra $(extra))
-# Most tests wait for real servers: four side by side keep two cores busy. In their order, which puts the short files last.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Most tests wait for real servers: three side by side keep two cores busy, four make them late. In the files' order,
+# which puts the short ones last.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # Tests and demonstration start many Pythons, and each would compile every module anew.
 ifdef PYTHONDONTWRITEBYTECODE
 unexport PYTHONDONTWRITEBYTECODE

@@ -22,6 +22,8 @@ from connectors.units import conversion
 from schemas.writes import WriteOutcome
 
 _LOOK_SECONDS = 0.1
+_TURNS = 3
+"""Of the event loop, after which it has told of an end of the connection that came before."""
 
 
 class Seen(NamedTuple):
@@ -121,6 +123,8 @@ class Writer:
 
     async def _send(self, change: Change) -> None:
         """Once, on the connection of the read before it. Raises Unreachable when nothing was sent, Refused, Lost."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         if not self._link.connected:
             raise Unreachable(
                 f"the connection to {self._device.address} has ended: perhaps another device is there now"
