@@ -68,8 +68,15 @@ def count(more: int) -> None:
         marks.passed(seen)
 
 
+async def prepared() -> None:
+    """The producer knows the table's changelog. A change of the table asks for its partition without waiting for that,
+    and an agent that comes first crashes."""
+    await app.producer._ensure_producer().partitions_for(table.changelog_topic.get_topic_name())
+
+
 async def booked(stream: Any) -> None:
     """Average cost of fills that open or add; the load has no others."""
+    await prepared()
     async for raw in stream:
         fill = decode_fill(raw)
         key = fill.instrument.encode()
@@ -85,6 +92,7 @@ async def booked(stream: Any) -> None:
 async def positions(stream: Any) -> None:
     """Every tick applied; of each instrument the newest of a batch written. A shorter ``within`` makes smaller batches,
     and more outputs a tick: a fifth of the speed."""
+    await prepared()
     async for batch in stream.take(5_000, within=1.0):
         newest = {tick.instrument: tick for tick in map(decode_tick, batch)}
         rows: list[tuple[bytes, bytes]] = []
@@ -103,6 +111,7 @@ async def positions(stream: Any) -> None:
 
 async def each(stream: Any) -> None:
     """One output for every tick, the newest of each instrument in the table."""
+    await prepared()
     async for raw in stream:
         tick = decode_tick(raw)
         row = {

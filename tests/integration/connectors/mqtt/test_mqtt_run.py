@@ -12,6 +12,7 @@ from connectors.config import load
 from connectors.mqtt.simulator import readings, simulate
 from connectors.runner import run_connectors
 from schemas.base import Quality
+from schemas.telemetry import Telemetry
 
 EXAMPLE = Path(connectors.mqtt.__file__).parent / "example.toml"
 
@@ -44,7 +45,8 @@ def test_run_connectors_when_the_example_meets_the_simulator_every_point_arrives
     assert not tape.letters()
     assert not tape.gaps("sequence")
     by_point = defaultdict(list)
-    for sample in tape.records:
+    # Beside them a gap that is closed, where the broker has kept the goodbye of a battery before this one.
+    for sample in (one for one in tape.records if isinstance(one, Telemetry)):
         by_point[sample.device, sample.point].append(sample)
     assert set(by_point) == points
     planned = list(islice(readings(3, 0.05), 5000))
