@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from schemas.base import EARLIEST_TIME, LATEST_TIME
+from schemas.base import EARLIEST_TIME, IDENTIFIER_CHARACTERS, LATEST_TIME
 from schemas.gaps import Feed, Gap, GapReason
 
 _IDENTIFIER_LIMIT = 200
+_NOT_IN_IDS = re.compile(rf"[^{IDENTIFIER_CHARACTERS}]")
+_Address = tuple[str, str | None]  # key, point
 _Place = tuple[str, str | None, str]  # key, point, counter
 _NEVER = -1  # counted down from here it does not reach zero: the hole is never filled
 
@@ -72,8 +74,8 @@ class FeedTracker:
         self._max_missing = max_missing
         self._steady = steady
         self._sequences: dict[_Place, _Sequence] = {}
-        self._watches: dict[tuple[str, str | None], _Watch] = {}
-        self._open: dict[tuple[str, str | None], dict[GapReason, Gap]] = {}
+        self._watches: dict[_Address, _Watch] = {}
+        self._open: dict[_Address, dict[GapReason, Gap]] = {}
 
     def watch(self, key: str, point: str | None, *, silence: int, now: int) -> None:
         """Expect an arrival every ``silence`` microseconds from ``now`` on; ``point`` None: any point of the key."""
@@ -118,9 +120,7 @@ class FeedTracker:
 
     def alive(self, key: str, now: int) -> None:
         """The source says that it is there: no record, so that no gap ends, but no silence either."""
-        if watch := self._watches.get((key, None)):
-            watch.since = max(watch.since, now)
-            watch.heard = max(watch.heard, self._elapsed(now))
+        self._heard((key, None), now)
 
     def silent(self, now: int) -> list[Gap]:
         """Gaps of the watched streams that have been silent for too long; ask about once a second.
@@ -188,12 +188,15 @@ class FeedTracker:
         opened[reason] = gap
         return [gap]
 
+    def _heard(self, address: _Address, now: int) -> None:
+        if watch := self._watches.get(address):
+            watch.since = max(watch.since, now)
+            watch.heard = max(watch.heard, self._elapsed(now))
+
     def _back(self, key: str, point: str | None, event_time: int, receive_time: int) -> list[Gap]:
         closed = []
         for address in ((key, None), (key, point)) if point is not None else ((key, None),):
-            if watch := self._watches.get(address):
-                watch.since = max(watch.since, receive_time)
-                watch.heard = max(watch.heard, self._elapsed(receive_time))
+            self._heard(address, receive_time)
             if address not in self._open:
                 continue
             for gap in self._open.pop(address).values():
@@ -299,7 +302,7 @@ def _closed(gap: Gap, detail: str, event_time: int, receive_time: int) -> Gap:
 
 def _spelled(counter: str) -> str:
     """With the letters of an identifier."""
-    return re.sub(r"[^A-Za-z0-9._:@/+-]", "-", counter) + "/" if counter else ""
+    return _NOT_IN_IDS.sub("-", counter) + "/" if counter else ""
 
 
 def _of(counter: str) -> str:

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from schemas.base import IDENTIFIER_CHARACTERS
+
 
 class Section(BaseModel):
     """Base of all settings: unknown keys are refused, values do not change after loading."""
@@ -62,7 +64,9 @@ Seconds = Annotated[int, seconds()]
 Name = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=200),
-    spelled(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*", "letters, digits and . _ : @ / + - behind a first letter or digit"),
+    spelled(
+        rf"[A-Za-z0-9][{IDENTIFIER_CHARACTERS}]*", "letters, digits and . _ : @ / + - behind a first letter or digit"
+    ),
 ]
 """A device, point or instrument: the pattern of ``schemas.base.Identifier``."""
 

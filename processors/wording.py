@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from processors.processor import Batch
-from schemas.base import Coordinates
+from schemas.base import IDENTIFIER_CHARACTERS, Coordinates
 
 _ID_LENGTH = 200
 _TEXT_LENGTH = 2000
 _SPOKEN = {"1": "", "Cel": "°C", "MW.h": "MWh", "kW.h": "kWh", "10*6.[Btu_IT]": "MMBtu", "m3": "m³", "m3/h": "m³/h"}
 _UCUM_MARKS = re.compile(r"_us\]|_IT\]|[\[\]]")
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._:@/+-]")
+_NOT_IN_IDS = re.compile(rf"[^{IDENTIFIER_CHARACTERS}]")
 _MAGNITUDES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 

@@ -25,13 +25,15 @@ Micros = Annotated[
     int,
     Meta(ge=EARLIEST_TIME, lt=LATEST_TIME, description="UTC microseconds since 1970-01-01, years 2000 to 2099"),
 ]
+IDENTIFIER_CHARACTERS = "A-Za-z0-9._:@/+-"
+"""What an Identifier may hold, as it stands in a regular expression's brackets."""
 Duration = Annotated[int, Meta(ge=0, le=31_622_400_000_000, description="microseconds, at most 366 days")]
 Identifier = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$",
+        pattern=rf"^[A-Za-z0-9][{IDENTIFIER_CHARACTERS}]*$",
         description="letters, digits and . _ : @ / + -; begins with a letter or digit; never holds the key separator |",
     ),
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-_FOREIGN = re.compile(r"[^A-Za-z0-9._:@/+-]+")
+from schemas.base import IDENTIFIER_CHARACTERS
+
+_FOREIGN = re.compile(rf"[^{IDENTIFIER_CHARACTERS}]+")
 _FIRST = "._:@/+-"
 _LENGTH = 200
 

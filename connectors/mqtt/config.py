@@ -136,7 +136,24 @@ class Point(Measured):
     value: Path | None = None
 
 
-class Subscription(Section):
+class _Filtered(Section):
+    """What is known of a device's messages by their topics."""
+
+    filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
+    device: Name | None = None
+
+    @cached_property
+    def template(self) -> topics.Template:
+        """The parsed filter."""
+        return topics.parse(self.filter)
+
+    def _named_once(self, name: str, fixed: str | None) -> list[str]:
+        if (name in self.template.names) != (fixed is not None):
+            return []
+        return [f"the filter must hold {{{name}}}, or else {name} must be set: one of both, not both"]
+
+
+class Subscription(_Filtered):
     """One topic filter with named levels, how its payloads are read, and the points that it may bring.
 
     A filter without ``{device}`` needs ``device``, one without ``{point}`` needs ``point``, or a ``value`` of each
@@ -144,8 +161,6 @@ class Subscription(Section):
     the same topic the first in the file reads it.
     """
 
-    filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
-    device: Name | None = None
     point: Name | None = None
     payload: PayloadFormat = PayloadFormat.JSON
     json_paths: JsonPaths = Field(default=JsonPaths(), alias="json")
@@ -155,23 +170,14 @@ class Subscription(Section):
     points: Annotated[tuple[Point, ...], Field(min_length=1)]
 
     @cached_property
-    def template(self) -> topics.Template:
-        """The parsed filter."""
-        return topics.parse(self.filter)
-
-    @cached_property
     def several(self) -> bool:
         """Whether a payload may have values of several points."""
         return any(point.value is not None for point in self.points)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = []
-        for name, fixed in (("device", self.device), ("point", self.point)):
-            if name == "point" and self.several:
-                problems += self._of_several()
-            elif (name in self.template.names) == (fixed is not None):
-                problems.append(f"the filter must hold {{{name}}}, or else {name} must be set: one of both, not both")
+        problems = self._named_once("device", self.device)
+        problems += self._of_several() if self.several else self._named_once("point", self.point)
         if twice := _repeated(point.name for point in self.points):
             problems.append(f"points named twice: {', '.join(twice)}")
         if self.point is not None and self.point not in {point.name for point in self.points}:
@@ -201,29 +207,20 @@ class Subscription(Section):
         return problems
 
 
-class Status(Section):
+class Status(_Filtered):
     """What says whether a device is there: its last will, and what it publishes when it has connected.
 
     A filter without ``{device}`` needs ``device``. ``online`` and ``offline``: the texts that say so, capitals as they
     are. ``path``: where the text stands in a JSON document; left out: the payload is the text.
     """
 
-    filter: Annotated[str, Field(strict=True), AfterValidator(_template)]
-    device: Name | None = None
     path: Path | None = None
     online: Annotated[tuple[Word, ...], Field(min_length=1)] = ("online",)
     offline: Annotated[tuple[Word, ...], Field(min_length=1)] = ("offline",)
 
-    @cached_property
-    def template(self) -> topics.Template:
-        """The parsed filter."""
-        return topics.parse(self.filter)
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = []
-        if ("device" in self.template.names) == (self.device is not None):
-            problems.append("the filter must hold {device}, or else device must be set: one of both, not both")
+        problems = self._named_once("device", self.device)
         if "point" in self.template.names:
             problems.append("the filter holds {point}, but a status is the device's; put + there")
         if both := sorted(set(self.online) & set(self.offline)):

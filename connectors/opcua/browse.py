@@ -14,6 +14,7 @@ from asyncua.ua.object_ids import ObjectIds
 from connectors.opcua.limits import at_once
 from connectors.opcua.nodes import TEMPLATE, Browse, Node
 from connectors.opcua.values import standard
+from schemas.base import IDENTIFIER_CHARACTERS
 
 log = structlog.get_logger(__name__)
 _MOST_VISITED = 200_000
@@ -23,7 +24,7 @@ _PORTION = 100
 _OBJECTS = standard(ObjectIds.ObjectsFolder)
 _ANY = "**"
 _TOLD = ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass | ua.BrowseResultMask.ReferenceTypeId
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._:@/+-]")
+_UNNAMEABLE = re.compile(rf"[^{IDENTIFIER_CHARACTERS}]")
 Path = tuple[str, ...]
 
 
