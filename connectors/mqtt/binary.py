@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,17 @@ _CODES = {
 
 
 def read_cbor(raw: bytes) -> Any:
-    """A CBOR document (RFC 8949). Raises :class:`Refused`."""
+    """The one CBOR document (RFC 8949) that ``raw`` is. Raises :class:`Refused`."""
     bounded(raw)
+    stream = io.BytesIO(raw)
     try:
-        return cbor2.loads(raw)
+        found = cbor2.CBORDecoder(stream).decode()
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, ArithmeticError, RecursionError) as error:
         raise Refused(f"not valid CBOR: {error}; begins with {raw[:40].hex(' ')}") from None
+    if end := len(raw) - stream.tell():
+        # cbor2.loads would drop it without a word: a sequence of samples (RFC 8742) would lose all but its first.
+        raise Refused(f"{end} bytes follow the CBOR document; a payload has one, with a list in it for several samples")
+    return found
 
 
 def raw_reader(raw: Raw) -> Callable[[bytes], Sample]:

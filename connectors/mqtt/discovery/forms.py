@@ -6,14 +6,12 @@ All that is said of a form holds for each of its payloads, so that settings made
 from __future__ import annotations
 
 import enum
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
-import cbor2
-
+from connectors.mqtt.binary import read_cbor
 from connectors.mqtt.config import JsonPaths, TimeFormat
 from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, is_time, is_zoneless, walk
 from connectors.mqtt.discovery.states import meaning
@@ -131,14 +129,12 @@ def _kind(raw: bytes) -> Kind:
 
 
 def _cbor(raw: bytes) -> Any:
-    """The document, if it is one and nothing follows it: by chance many bytes begin one."""
-    stream = io.BytesIO(raw)
+    """The document, if it has fields with names: by chance many bytes are some CBOR."""
     try:
-        found = cbor2.CBORDecoder(stream).decode()
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, ArithmeticError, RecursionError):
+        found = read_cbor(raw)
+    except Refused:
         return ABSENT
-    keyed = isinstance(found, dict) and found and all(isinstance(key, str) for key in found)
-    return found if keyed and stream.tell() == len(raw) else ABSENT
+    return found if isinstance(found, dict) and found and all(isinstance(key, str) for key in found) else ABSENT
 
 
 def _document(kind: Kind, raw: bytes) -> Any:

@@ -47,6 +47,12 @@ def test_cbor_when_hostile_is_refused(name: str) -> None:
         read_cbor(BOMBS[name])
 
 
+def test_cbor_when_a_second_document_follows_is_refused_as_its_sample_would_be_lost() -> None:
+    second = cbor2.dumps({"value": 2})
+    with pytest.raises(Refused, match=f"{len(second)} bytes follow the CBOR document"):
+        read_cbor(cbor2.dumps({"value": 1}) + second)
+
+
 @given(st.binary(max_size=200))
 @example(cbor2.dumps({"value": float("nan")}))
 @example(cbor2.dumps({"value": 2**80}))
