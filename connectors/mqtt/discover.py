@@ -9,8 +9,9 @@ from tomlkit.items import Table
 from connectors.discovery.found import Found, Line
 from connectors.mqtt import topics
 from connectors.mqtt.discovery.guess import TOO_MANY, Guess, guess
+from connectors.mqtt.discovery.heard import Heard
 from connectors.mqtt.discovery.listen import Hearing
-from connectors.mqtt.discovery.readings import Heard, Topic
+from connectors.mqtt.discovery.readings import Topic
 from connectors.mqtt.discovery.settings import fill, path
 
 SPARKPLUG = "spBv1.0/"

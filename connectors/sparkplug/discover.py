@@ -16,8 +16,8 @@ from connectors.discovery.document import noted, rows, section, sections
 from connectors.discovery.found import Found, Line
 from connectors.discovery.names import name_of
 from connectors.discovery.units import ucum
+from connectors.mqtt.discovery.heard import Heard
 from connectors.mqtt.discovery.listen import Hearing
-from connectors.mqtt.discovery.readings import Heard
 from connectors.sparkplug.address import Node, Scope, Verb, parse
 from connectors.sparkplug.payload import BDSEQ, DataType, Limits, Metric, Refused, decode, rebirth_request
 from connectors.sparkplug.values import NoNumber, Select, members_of, number

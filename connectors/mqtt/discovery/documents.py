@@ -1,13 +1,9 @@
-"""What stands where in a document, and what can be a time. Pure."""
+"""What stands where in a document. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any
-
-from connectors.mqtt.config import JsonPaths, TimeFormat
-from connectors.mqtt.payload import Refused, read_sample
 
 Path = tuple[str, ...]
 MOST_LEAVES = 200
@@ -28,8 +24,10 @@ def walk(document: Any) -> Iterator[Path]:
             below = [(key, value) for key, value in here.items() if fits(key)]
         elif isinstance(here, list):
             key = identifier(here)
-            steps = (f"{key}={one[key]}" if key else str(place) for place, one in enumerate(here))
-            below = [(step, one) for step, one in zip(steps, here, strict=True) if fits(step)]
+            if key is None:
+                below = [(str(place), one) for place, one in enumerate(here)]
+            else:  # what has an empty name could be found by no path
+                below = [(step, one) for one in here if one[key] and fits(step := f"{key}={one[key]}")]
         elif path:
             count += 1
             yield path
@@ -53,22 +51,6 @@ def fits(step: Any) -> bool:
     return isinstance(step, str) and 0 < len(step) <= _STEP and step.isprintable()
 
 
-def is_time(moments: Sequence[tuple[Any, int]], format_: TimeFormat, near: int) -> bool:
-    """Whether all values are times in this format; numbers, within ``near`` of when they came (microseconds)."""
-    paths = JsonPaths.model_construct(value=("value",), time=("time",), time_format=format_)
-    for value, at in moments:
-        try:
-            time = read_sample({"value": None, "time": value}, paths).time
-        except Refused:
-            return False
-        if time is None or (format_ is not TimeFormat.ISO8601 and abs(time - at) > near):
-            return False
-    return True
-
-
-def is_zoneless(value: Any) -> bool:
-    """Whether it is a time as text that does not say its zone."""
-    try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is None
-    except ValueError:
-        return False
+def plain_word(key: str) -> str:
+    """A key or a topic's level without capitals and what joins its words."""
+    return "".join(c for c in key.lower() if c.isalnum())

@@ -13,21 +13,20 @@ from typing import Any, NamedTuple
 
 from connectors.mqtt.binary import read_cbor
 from connectors.mqtt.config import JsonPaths, TimeFormat
-from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, is_time, is_zoneless, walk
+from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, plain_word, walk
+from connectors.mqtt.discovery.heard import Payload
 from connectors.mqtt.discovery.states import meaning
+from connectors.mqtt.discovery.times import Time, says_time, time_at, time_of, zoneless
 from connectors.mqtt.payload import ABSENT, DOCUMENTS, LIMIT, Refused, find, read_json, read_number, read_sample
 from schemas.base import Quality
 
 GENERIC = frozenset({"value", "val", "v", "reading", "measurement", "raw", "data"})
 """Words that say only that something is a value."""
-_TIMES = frozenset({"t", "ts", "tst", "dt", "at", "time", "timestamp", "datetime", "date", "eventtime", "createdat"})
 _COUNTERS = frozenset({"n", "nr", "no", "count", "counter", "cnt", "msgid", "messageid", "frame", "packet", "id"})
 _QUALITIES = frozenset({"quality", "q", "valid", "good"})
 _UNITS = frozenset({"unit", "units", "uom", "u"})
 _ITEMS = 50
 _SAMPLES = 500  # of lists of documents that are looked at
-_NEAR = 2 * 86_400_000_000
-_DECADE = 10 * 366 * 86_400_000_000
 
 
 class Kind(enum.StrEnum):
@@ -38,14 +37,6 @@ class Kind(enum.StrEnum):
     CBOR = "cbor"
     TEXT = "text"
     UNKNOWN = "unknown"
-
-
-class Payload(NamedTuple):
-    """One payload. ``at``: when it was received, microseconds. ``retained``: the broker had kept it."""
-
-    at: int
-    raw: bytes
-    retained: bool = False
 
 
 class Leaf(NamedTuple):
@@ -145,11 +136,6 @@ def _bytes(raw: bytes) -> str:
     return raw[:8].hex(" ") + (" …" if len(raw) > 8 else "")
 
 
-def plain_word(key: str) -> str:
-    """A key or a topic's level without capitals and what joins its words."""
-    return "".join(c for c in key.lower() if c.isalnum())
-
-
 class _Documents:
     """The documents of one topic."""
 
@@ -162,12 +148,12 @@ class _Documents:
 
     def form(self) -> Form:
         times = self._times()
-        time, time_format = times[0] if times else (None, TimeFormat.ISO8601)
-        sequence, hints = self._sequence({path for path, _ in times})
+        sequence, hints = self._sequence({one.path for one in times})
         quality = next((path for path in self._paths if self._is_quality(path)), None)
-        apart = {path for path, _ in times} | {sequence, quality}
+        apart = {one.path for one in times} | {sequence, quality}
         leaves = tuple(leaf for path in self._paths if path not in apart and (leaf := self._leaf(path)) is not None)
-        hints += tuple(self._zoneless())
+        time, apart_hints = time_of([leaf.path for leaf in leaves], times, self._all)
+        hints += (*apart_hints, *self._zoneless(), *self._placed(leaves))
         if len(self._paths) >= MOST_LEAVES:
             hints += (f"only the first {MOST_LEAVES} fields of a document are looked at",)
         bare = sum(all(find(one, leaf.path) is ABSENT for leaf in leaves) for one, _ in self._documents)
@@ -179,8 +165,8 @@ class _Documents:
             why="" if leaves else "no number in it",
             leaves=leaves,
             each=self._each,
-            time=time,
-            time_format=time_format,
+            time=time.path if time else None,
+            time_format=time.format if time else TimeFormat.ISO8601,
             sequence=sequence,
             quality=quality,
             words=self._words(words_at) if words_at is not None else (),
@@ -192,16 +178,11 @@ class _Documents:
     def _all(self, path: Path) -> list[Any]:
         return [find(document, path) for document, _ in self._documents]
 
-    def _times(self) -> list[tuple[Path, TimeFormat]]:
-        """What is a time in every document, the likeliest first."""
-        found = []
-        for path in self._paths:
-            named = plain_word(path[-1]) in _TIMES
-            moments = [(value, one.at) for value, (_, one) in zip(self._all(path), self._documents, strict=True)]
-            format_ = next((one for one in TimeFormat if is_time(moments, one, _DECADE if named else _NEAR)), None)
-            if format_ is not None:
-                found.append((not named, len(path), path, format_))
-        return [(path, format_) for *_, path, format_ in sorted(found, key=lambda one: one[:2])]
+    def _times(self) -> list[Time]:
+        """What is a time in every document."""
+        came = [one.at for _, one in self._documents]
+        found = (time_at(path, list(zip(self._all(path), came, strict=True))) for path in self._paths)
+        return [one for one in found if one is not None]
 
     def _sequence(self, times: set[Path]) -> tuple[Path | None, tuple[str, ...]]:
         """What counts the messages: by its name, or by its name and what it does."""
@@ -223,9 +204,17 @@ class _Documents:
     def _zoneless(self) -> Iterator[str]:
         """Times as text that only a setting could place."""
         for path in self._paths:
-            found = self._all(path)
-            if plain_word(path[-1]) in _TIMES and all(map(is_zoneless, found)):
+            if zoneless(path, self._all(path)):
                 yield f"{'.'.join(path)} is a time without a zone: json.time and json.zone would read it"
+
+    def _placed(self, leaves: Sequence[Leaf]) -> Iterator[str]:
+        """Values of objects in a list that have no names there: another order would give each the name of another."""
+        newest, _ = self._documents[-1]
+        for leaf in leaves:
+            for at, step in enumerate(leaf.path[:-1]):
+                if step.isdigit() and isinstance(find(newest, leaf.path[:at]), list):
+                    yield f"{'.'.join(leaf.path)} is found by its place in a list: is the order always the same?"
+                    return
 
     def _is_quality(self, path: Path) -> bool:
         if plain_word(path[-1]) not in _QUALITIES:
@@ -283,5 +272,5 @@ def _are_samples(items: Any, at: int) -> bool:
         return False
     if len({tuple(one) for one in items}) > 1 or identifier(items) is not None:
         return False
-    times = [name for name in items[0] if isinstance(name, str) and plain_word(name) in _TIMES]
-    return any(is_time([(one[name], at) for one in items], form, _DECADE) for name in times for form in TimeFormat)
+    named = [name for name in items[0] if isinstance(name, str) and says_time(name)]
+    return any(time_at((name,), [(one[name], at) for one in items]) is not None for name in named)

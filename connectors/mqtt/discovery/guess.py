@@ -14,7 +14,8 @@ from typing import NamedTuple
 from connectors.mqtt import topics
 from connectors.mqtt.discovery.documents import Path
 from connectors.mqtt.discovery.forms import Form, Kind, form_of
-from connectors.mqtt.discovery.readings import Heard, Levels, Point, Reading, Topic, readable
+from connectors.mqtt.discovery.heard import Heard, Levels
+from connectors.mqtt.discovery.readings import Point, Reading, Topic, readable
 from connectors.mqtt.discovery.states import meaning, switched
 
 MOST_POINTS = 5_000

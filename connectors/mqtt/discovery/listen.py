@@ -15,8 +15,7 @@ from tomlkit.items import Table
 from connectors import clock
 from connectors.discovery.found import NotFound
 from connectors.mqtt.broker import Broker, Protocol
-from connectors.mqtt.discovery.forms import Payload
-from connectors.mqtt.discovery.readings import Heard
+from connectors.mqtt.discovery.heard import Heard, Payload
 from connectors.mqtt.payload import LIMIT
 from connectors.mqtt.session import Lost, Session, Subscribe
 

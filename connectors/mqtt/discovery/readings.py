@@ -9,29 +9,15 @@ from typing import NamedTuple
 
 from connectors.discovery.names import name_of
 from connectors.discovery.units import ucum
-from connectors.mqtt.discovery.documents import Path
-from connectors.mqtt.discovery.forms import GENERIC, Form, Kind, Leaf, Payload, plain_word
+from connectors.mqtt.discovery.documents import Path, plain_word
+from connectors.mqtt.discovery.forms import GENERIC, Form, Kind, Leaf
+from connectors.mqtt.discovery.heard import Heard, Levels
 
-Levels = tuple[str, ...]
 _DOCUMENTS = GENERIC | {
     *("telemetry", "state", "status", "values", "measurements", "metrics", "json", "payload", "report", "info"),
     *("readings", "sensor", "sensors", "attributes", "event", "events", "up", "uplink"),
 }
 """Last levels that say only that documents come there."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One topic. ``payloads``: the first that came, in order; ``live``: how many came that the broker had not kept."""
-
-    topic: str
-    payloads: tuple[Payload, ...]
-    live: int
-
-    @property
-    def levels(self) -> Levels:
-        """Its levels."""
-        return tuple(self.topic.split("/"))
 
 
 class Reading(NamedTuple):

@@ -10,7 +10,8 @@ from tomlkit.items import Table
 from connectors.discovery.document import inline, rows, section, sections
 from connectors.mqtt.discovery.documents import Path
 from connectors.mqtt.discovery.guess import Guess, State, Subscription
-from connectors.mqtt.discovery.readings import Heard, Point, Reading
+from connectors.mqtt.discovery.heard import Heard
+from connectors.mqtt.discovery.readings import Point, Reading
 
 _RARE_SILENCE = 3600
 _FEW = 3

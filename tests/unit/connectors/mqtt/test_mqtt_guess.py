@@ -18,10 +18,9 @@ from connectors import config
 from connectors.capture.rehearsal import configured
 from connectors.discovery.document import section
 from connectors.mqtt.config import MqttConfig
-from connectors.mqtt.discovery.forms import Payload
 from connectors.mqtt.discovery.guess import Guess, guess
+from connectors.mqtt.discovery.heard import Heard, Payload
 from connectors.mqtt.discovery.listen import KEPT, Recorder
-from connectors.mqtt.discovery.readings import Heard
 from connectors.mqtt.discovery.settings import fill
 from connectors.mqtt.payload import Refused
 from connectors.mqtt.translate import Translator
@@ -131,6 +130,28 @@ def test_guess_when_a_time_has_no_zone_does_not_read_it():
     (one,) = written(found).subscriptions
     assert one.json_paths.time is None
     assert found.topics[0].form.hints == ("time is a time without a zone: json.time and json.zone would read it",)
+
+
+def test_guess_when_parts_of_a_document_have_times_of_their_own_dates_none_by_that_of_another():
+    documents = [{"soc": {"v": 5, "ts": doc(n)["ts"]}, "power": {"v": 6, "ts": doc(-n)["ts"]}} for n in range(1, 4)]
+    found = guess([heard("d/x", *documents)])
+    (one,) = written(found).subscriptions
+    assert (one.json_paths.time, [point.name for point in one.points]) == (None, ["soc", "power"])
+    assert "soc.ts and power.ts are the times of parts" in found.topics[0].form.hints[0]
+
+
+def test_guess_when_only_a_part_has_what_looks_like_a_time_does_not_date_the_rest_by_it():
+    documents = [{"power": n, "energy": {"total": n, "minute": NOW // 1_000_000}} for n in range(3)]
+    (one,) = written(guess([heard("d/x", *documents)])).subscriptions
+    assert (one.json_paths.time, [point.name for point in one.points]) == (None, ["power", "energy.total"])
+    (one,) = written(guess([heard("d/x", *({"head": {"ts": doc(n)["ts"]}, "soc": n} for n in range(3)))])).subscriptions
+    assert one.json_paths.time == ("head", "ts")
+
+
+def test_guess_when_objects_of_a_list_have_no_names_says_that_their_order_names_them():
+    found = guess([heard("d/x", {"strings": [{"v": 1}, {"v": 2}], "raw": [1, 2]})])
+    assert found.topics[0].form.hints == ("strings.0.v is found by its place in a list: is the order always the same?",)
+    assert guess([heard("d/x", {"raw": [1, 2]})]).topics[0].form.hints == ()
 
 
 def test_guess_when_a_value_grows_by_one_keeps_it_as_a_point_and_says_so():
