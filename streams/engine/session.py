@@ -8,11 +8,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
+from streams.engine import messages as fetched
 from streams.engine import metrics
 from streams.engine.cluster import BULK
 from streams.engine.errors import Abortable, EngineError, Migrated, Replaced, classify
+from streams.engine.housekeeping import Housekeeping
 from streams.engine.layout import changelog_of
 from streams.engine.members import Members
 from streams.engine.outside import Consumer, Stop
@@ -47,16 +49,15 @@ class Session:
         self._clock = worker.clock
         self._application: str = processor.name
         self._changelog = cluster.named(changelog_of(processor.name))
-        self._caught_up: dict[tuple[str, int], float] = {}
         self._callback_error: EngineError | None = None
         self._over = False
         self._committed_at = self._clock.monotonic()
-        self._housekeeping_at = 0.0
         self._standbys = worker.standbys
         self._members = Members(cluster.admin, self._clock, cluster.named(processor.name), cluster.named(worker.name))
         self._own = Ownership(
             cluster, processor, worker.make, worker.standbys, worker.partitions, options.transaction_timeout
         )
+        self._house = Housekeeping(worker, self._own, self._members)
         self._transactions = Transactions(
             cluster,
             worker.name,
@@ -119,8 +120,7 @@ class Session:
             task.tick(now)
         if self._due(len(messages)):
             self._commit()
-        if self._clock.monotonic() > self._housekeeping_at:
-            self._keep_house(now)
+        if self._house.keep(self._consumer, now):
             self._make_way()
 
     def _poll(self) -> list[Message]:
@@ -128,24 +128,20 @@ class Session:
         self._own.newly.clear()
         messages = self._consumer.consume(1, self._patience())
         if messages:
-            more = self._consumer.consume(self._options.batch - 1, 0)
-            if more and _same_place(messages[0], more[0]) and (more[0].offset() or 0) <= (messages[0].offset() or 0):
-                messages = more  # a pause between the two calls made the client fetch the first again
-            else:
-                messages += more
+            messages = fetched.joined(messages, self._consumer.consume(self._options.batch - 1, 0))
         if self._callback_error is not None:
             error, self._callback_error = self._callback_error, None
-            raise _replaced_among(messages) or error
+            raise fetched.replaced_among(messages) or error
         if self._own.newly:
             # Given within this poll and still paused: these were fetched in an earlier time of owning them. An error
             # is told only once, though.
-            messages = [m for m in messages if m.partition() not in self._own.newly or _is_failure(m)]
+            messages = [m for m in messages if m.partition() not in self._own.newly or fetched.is_failure(m)]
         return messages
 
     def _process(self, messages: list[Message]) -> None:
         ends: list[Message] = []
         if any(map(Message.error, messages)):
-            messages, ends = _sorted_out(messages)
+            messages, ends = fetched.sorted_out(messages)
         if messages:
             metrics.batch_records.labels(self._application).observe(len(messages))
         run: Iterable[Any]
@@ -162,7 +158,7 @@ class Session:
                     if not batch:
                         continue
                 task.feed(topic, batch)
-                self._caught_up.pop((name, partition), None)
+                self._house.left_end(name, partition)
                 metrics.records.labels(self._application, topic.name).inc(len(batch))
                 self._own.note(self._consumer, partition, name, task.offsets[topic.name])
         for end in ends:
@@ -178,7 +174,7 @@ class Session:
         if position >= task.offsets[topic.name]:
             # Over the markers of transactions too, which the broker may delete as it does records.
             task.offsets[topic.name] = position
-            self._caught_up[name, partition] = self._clock.monotonic()
+            self._house.reached_end(name, partition)
             self._own.note(self._consumer, partition, name, position)
 
     def _patience(self) -> float:
@@ -245,7 +241,7 @@ class Session:
         )
         metrics.aborts.labels(self._application, "abortable").inc()
         self._transactions.abort()
-        self._caught_up.clear()
+        self._house.forget()
         self._own.rewind(self._consumer)
         self._committed_at = self._clock.monotonic()
 
@@ -282,8 +278,7 @@ class Session:
         partitions = [tp.partition for tp in taken]
         with self._contained(f"giving up partitions {partitions}"):
             self._own.take(consumer, partitions)
-        for place in [place for place in self._caught_up if place[1] in partitions]:
-            del self._caught_up[place]
+        self._house.forget(partitions)
         if partitions:
             log.info("tasks let go", worker=self._worker.name, partitions=partitions)
 
@@ -299,38 +294,6 @@ class Session:
             yield
         except KafkaException as error:
             self._callback_error = classify(error, doing)
-
-    # --- house -------------------------------------------------------------------------------------------------
-
-    def _keep_house(self, now: int) -> None:
-        self._housekeeping_at = self._clock.monotonic() + 1.0
-        self._own.identities.glance()
-        for partition, task in self._own.tasks.items():
-            metrics.state_keys.labels(self._application, partition).set(task.keys)
-            for name, topic in self._own.topics.items():
-                metrics.lag.labels(self._application, topic.name, partition).set(self._behind(name, topic.name, task))
-        for partition, task in self._own.running():
-            for name, topic in self._own.topics.items():
-                since = self._caught_up.get((name, partition))
-                if since is not None and self._clock.monotonic() - since > self._options.idle_after:
-                    task.idle(topic, now)
-        self._standbys.choose(self._members.look(self._worker.partitions), self._own.tasks, self._worker.partitions)
-        self._standbys.observe(self._worker.slot)
-        loading = self._own.loading
-        self._count_tasks(running=len(self._own.tasks) - loading, restoring=loading)
-
-    def _count_tasks(self, **counts: int) -> None:
-        for state, count in counts.items():
-            metrics.tasks.labels(self._application, self._worker.slot, state).set(count)
-
-    def _behind(self, name: str, bare: str, task: Task) -> int:
-        if (name, task.partition) in self._caught_up:
-            return 0
-        try:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(name, task.partition), cached=True)
-        except KafkaException:
-            return 0  # nothing fetched from it yet
-        return max(0, high - task.offsets[bare])
 
     # --- the end -----------------------------------------------------------------------------------------------
 
@@ -364,7 +327,7 @@ class Session:
         self._over = True
         deadline = self._clock.monotonic() + 2.5 * self._options.session_timeout / _BEATS
         while not isinstance(error, Replaced) and self._clock.monotonic() < deadline:
-            error = _replaced_among(self._consumer.consume(1, 0.1)) or error
+            error = fetched.replaced_among(self._consumer.consume(1, 0.1)) or error
         return error
 
     def close(self, *, successor: bool) -> None:
@@ -379,36 +342,4 @@ class Session:
         except KafkaException as error:
             log.warning("consumer did not close cleanly", worker=self._worker.name, why=str(error))
         self._own.close()
-        self._count_tasks(running=0, restoring=0)
-
-
-def _same_place(one: Message, other: Message) -> bool:
-    return one.partition() == other.partition() and one.topic() == other.topic()
-
-
-def _is_failure(message: Message) -> bool:
-    error = message.error()
-    return error is not None and error.code() != KafkaError._PARTITION_EOF
-
-
-def _sorted_out(messages: list[Message]) -> tuple[list[Message], list[Message]]:
-    """Records and ends of partitions; raises the verdict on any error."""
-    good: list[Message] = []
-    ends: list[Message] = []
-    for message in messages:
-        error = message.error()
-        if error is None:
-            good.append(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            ends.append(message)
-        else:
-            raise classify(error, f"consuming {message.topic()}[{message.partition()}]@{message.offset()}")
-    return good, ends
-
-
-def _replaced_among(messages: list[Message]) -> Replaced | None:
-    for message in messages:
-        error = message.error()
-        if error is not None and isinstance(found := classify(error, "consuming"), Replaced):
-            return found
-    return None
+        self._house.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import socket
 import threading
 import time
@@ -66,8 +65,10 @@ def resident() -> float:
 
 
 def peak() -> float:
-    """MB of memory that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MB of memory that this process has held at most (Linux). getrusage would count what its parent held when it was
+    started."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:
