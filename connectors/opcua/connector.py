@@ -16,6 +16,7 @@ from connectors.fleet import Fleet, Run
 from connectors.lifecycle import Profile
 from connectors.metrics import State
 from connectors.network import in_words
+from connectors.opcua.bounds import CutOff
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.holes import Holes
@@ -84,6 +85,8 @@ def explained(server: OpcUaServer, error: Exception) -> str:
     what = f"no session with {server.url}: "
     if isinstance(error, OSError | ValueError):
         return what + in_words(error)
+    if isinstance(error, CutOff):
+        return what + str(error)
     what += f"{type(error).__name__} {error}".rstrip()
     for hint, advice in (
         ("BadUserAccessDenied", "; check login: the user, and where its password or key stands"),

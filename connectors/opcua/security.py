@@ -17,7 +17,7 @@ from asyncua.crypto.security_policies import (
 from asyncua.crypto.uacrypto import load_private_key
 from cryptography import x509
 
-from connectors.opcua import bounds
+from connectors.opcua import bounds, transport
 from connectors.opcua.certificates import Certificates, alternative_names
 from connectors.opcua.config import Mode, OpcUaServer, Policy, Security
 
@@ -28,6 +28,7 @@ _POLICIES: dict[Policy, type[SecurityPolicy]] = {
 }
 _MODES = {Mode.SIGN: ua.MessageSecurityMode.Sign, Mode.SIGN_AND_ENCRYPT: ua.MessageSecurityMode.SignAndEncrypt}
 bounds.install()
+transport.install()
 
 
 async def client_for(server: OpcUaServer, certificates: Certificates | None) -> Client:

@@ -29,6 +29,7 @@ from connectors.opcua.holes import Holes
 from connectors.opcua.items import Items
 from connectors.opcua.nodes import Node
 from connectors.opcua.security import client_for
+from connectors.opcua.transport import why_cut_off
 from connectors.opcua.values import UnusableTime, raw_bytes, sampled, status_name
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Session:
         security = self._server.security
         self._certificates = Certificates(self._server, security) if security is not None else None
         client = await client_for(self._server, self._certificates)
-        client.connection_lost_callback = self._connection_lost
+        client.connection_lost_callback = partial(self._connection_lost, client)
         try:
             await self._connect(client)
             if any(one.select for one in (*self._server.nodes, *self._server.browse)):
@@ -249,8 +250,9 @@ class Session:
         """Why the server does not let us watch something, of each that it refused."""
         return [*self._items.refused.values(), *(self._events.refused.values() if self._events is not None else ())]
 
-    async def _connection_lost(self, error: Exception) -> None:
-        self._end(f"the connection to {self._server.url} is lost: {str(error) or type(error).__name__}")
+    async def _connection_lost(self, client: Client, error: Exception) -> None:
+        why = why_cut_off(client) or str(error) or type(error).__name__
+        self._end(f"the connection to {self._server.url} is lost: {why}")
 
     def _end(self, reason: str) -> None:
         if not self._ended.is_set():

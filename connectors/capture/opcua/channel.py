@@ -14,7 +14,6 @@ from asyncua.ua.ua_binary import struct_to_binary, uatcp_to_binary
 
 from connectors.capture.frames import Direction
 from connectors.capture.opcua.messages import (
-    LARGEST_CHUNK,
     Joiner,
     Malformed,
     Message,
@@ -24,6 +23,7 @@ from connectors.capture.opcua.messages import (
     decoded,
     request,
 )
+from connectors.opcua.transport import LARGEST_CHUNK
 
 Note = Callable[[Direction, bytes], None]
 _CHANNEL = 1

@@ -14,13 +14,12 @@ from asyncua.common.connection import MessageChunk
 from asyncua.common.utils import Buffer
 from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.ua.object_ids import ObjectIdNames
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
-from asyncua.ua.uaerrors import UaError
+from asyncua.ua.ua_binary import nodeid_from_binary
 
 from connectors.opcua import bounds
+from connectors.opcua.bounds import struct_from_binary
+from connectors.opcua.transport import LARGEST_CHUNK, LARGEST_MESSAGE
 
-LARGEST_CHUNK = 65_535
-LARGEST_MESSAGE = 16 * 1024 * 1024
 _HEAD = struct.Struct("<3scI")
 _HANDLE = struct.Struct("<I")
 _TIME_BYTES = 8
@@ -34,18 +33,6 @@ _SECURITY: dict[bytes, Any] = {
 _ALONE = (ua.MessageType.Hello, ua.MessageType.Acknowledge, ua.MessageType.Error)
 _cut: Any = MessageChunk.message_to_chunks  # its types are wrong or missing, as are the next
 _unsecured: Any = SecurityPolicyNone
-_MALFORMED = (
-    UaError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    RecursionError,
-    struct.error,
-)
-"""What the library raises when it decodes what is no message."""
-
 bounds.install()
 
 
@@ -95,7 +82,7 @@ class Splitter:
             data.skip(_CHANNEL_BYTES)
             struct_from_binary(_SECURITY[kind], data)
             number = int(struct_from_binary(ua.SequenceHeader, data).RequestId)
-        except _MALFORMED as error:
+        except bounds.MALFORMED as error:
             raise Malformed(f"a chunk that cannot be read: {error}") from error
         if self._parts and number != self._number:
             raise Malformed(f"a chunk of request {number} within the message of request {self._number}")
@@ -154,7 +141,7 @@ def request(message: Message) -> Request:
     try:
         kind = nodeid_from_binary(data)
         header = struct_from_binary(ua.RequestHeader, data)
-    except _MALFORMED as error:
+    except bounds.MALFORMED as error:
         raise Malformed(f"a request that cannot be read: {error}") from error
     known = kind.Identifier if kind.NamespaceIndex == 0 else None
     name = ObjectIdNames.get(known, "") if isinstance(known, int) else ""
@@ -171,7 +158,7 @@ def _without_time(browse: bytes) -> bytes:
         nodeid_from_binary(data)
         begin = data.cur_pos
         data.skip(_TIME_BYTES)
-    except _MALFORMED as error:
+    except bounds.MALFORMED as error:
         raise Malformed(f"a request that cannot be read: {error}") from error
     return browse[:begin] + bytes(_TIME_BYTES) + browse[data.cur_pos :]
 
@@ -182,7 +169,7 @@ def decoded(name: str, body: bytes) -> Any:
     try:
         if known is not None:
             return struct_from_binary(known, Buffer(body))
-    except _MALFORMED as error:
+    except bounds.MALFORMED as error:
         raise Malformed(f"{name} cannot be read: {error}") from error
     raise Malformed(f"{name} is not known")
 
@@ -195,6 +182,6 @@ def answering(body: bytes, handle: int) -> bytes:
         data.skip(_TIME_BYTES)  # when it was made
         begin = data.cur_pos
         data.skip(_HANDLE.size)
-    except _MALFORMED as error:
+    except bounds.MALFORMED as error:
         raise Malformed(f"a response that cannot be read: {error}") from error
     return body[:begin] + _HANDLE.pack(handle) + body[begin + _HANDLE.size :]
