@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 from rich.console import Console
@@ -25,8 +26,6 @@ from streams import pipeline
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
-from tests.performance.connectors import soak
-from tests.performance.connectors.away import run as away
 from tests.performance.connectors.figures import Figure
 
 ENTRIES = ("mqtt", "sparkplug", "modbus", "opcua", "websocket", "fix")
@@ -64,16 +63,20 @@ def main() -> int:
         return tell(measure(given.kafka, given), given)
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder)) as broker:
         if given.away is not None:
-            return tell({"away": away.measure(broker, fresh(broker.address), given.away)}, given)
+            return tell({"away": entry("away.run").measure(broker, fresh(broker.address), given.away)}, given)
         return tell(measure(broker.address, given), given)
 
 
 def measure(bootstrap: str, given: argparse.Namespace) -> dict[str, list[Figure]]:
     """All that was asked for against one Kafka."""
     if given.soak is not None:
-        return {"soak": soak.measure(fresh(bootstrap), given.soak)}
-    entries = {name: importlib.import_module(f"tests.performance.connectors.{name}") for name in given.entries}
-    return {name: entry.measure(fresh(bootstrap), smoke=given.smoke) for name, entry in entries.items()}
+        return {"soak": entry("soak").measure(fresh(bootstrap), given.soak)}
+    return {name: entry(name).measure(fresh(bootstrap), smoke=given.smoke) for name in given.entries}
+
+
+def entry(name: str) -> ModuleType:
+    """Loaded when it is measured: every process that is started here loads this module, and its memory counts."""
+    return importlib.import_module(f"tests.performance.connectors.{name}")
 
 
 def tell(found: dict[str, list[Figure]], given: argparse.Namespace) -> int:
