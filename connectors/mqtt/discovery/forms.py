@@ -162,7 +162,8 @@ class _Documents:
         words_at = None if leaves else next((path for path in self._paths if meaning(self._words(path))), None)
         return Form(
             self._kind,
-            why="" if leaves else "no number in it",
+            shown="" if leaves else self._newest(),
+            why="" if leaves else "no field that is always a number",
             leaves=leaves,
             each=self._each,
             time=time.path if time else None,
@@ -174,6 +175,10 @@ class _Documents:
             bare=bare,
             hints=hints,
         )
+
+    def _newest(self) -> str:
+        raw = self._documents[-1][1].raw
+        return raw.decode(errors="replace") if self._kind is Kind.JSON else _bytes(raw)
 
     def _all(self, path: Path) -> list[Any]:
         return [find(document, path) for document, _ in self._documents]

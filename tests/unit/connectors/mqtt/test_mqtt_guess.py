@@ -162,6 +162,14 @@ def test_guess_when_a_value_grows_by_one_keeps_it_as_a_point_and_says_so():
     assert "uptime grew by 1" in found.topics[0].form.hints[0]
 
 
+def test_guess_when_numbers_are_sometimes_or_always_texts_shows_what_came():
+    found = guess([heard("d/x", {"a": 1}, {"a": "off"}), heard("d/y", {"a": "1"})])
+    assert [(one.form.shown, one.why) for one in found.unread] == [
+        ('{"a":"off"}', "no field that is always a number"),
+        ('{"a":"1"}', "no field that is always a number"),
+    ]
+
+
 def test_guess_when_topics_say_online_reads_them_as_status_with_the_devices_capitals():
     found = guess(
         [
