@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from connectors import toml
 from connectors.fields import Name, Section
 from connectors.market.config import MarketConfig
 from connectors.market.dropcopy.config import DropCopyConfig
@@ -76,13 +76,9 @@ def load(path: Path) -> Config:
 def read(path: Path) -> dict[str, Any]:
     """The settings as they stand in the file, not yet checked. Raises ConfigError when it is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(path, [f"is not UTF-8 at byte {error.start}: save it as UTF-8"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(path, [f"is not valid TOML: {error}"]) from error
+        return toml.read(path)
+    except ValueError as error:
+        raise ConfigError(path, [str(error)]) from error
 
 
 def check(data: dict[str, Any], path: Path) -> Config:
@@ -90,7 +86,7 @@ def check(data: dict[str, Any], path: Path) -> Config:
 
     ``data`` is filled in from the templates that its devices name.
     """
-    templates = Templates(path.parent, read)
+    templates = Templates(path.parent)
     templates.fill(_lists(data))
     problems = templates.problems + _repeated_devices(data)
     config = None
@@ -139,8 +135,11 @@ def _lists(data: dict[str, Any]) -> list[tuple[str, list[Any]]]:
     return [(section, found) for section, found in lists.items() if isinstance(found, list)]
 
 
-def described(errors: list[ErrorDetails], root: type[BaseModel] = Config) -> list[str]:
-    """One line per key of ``root``; of a union's alternatives all that would be allowed."""
+def described(errors: list[ErrorDetails], root: type[BaseModel] = Config, section: str = "") -> list[str]:
+    """One line per key of ``root``; of a union's alternatives all that would be allowed.
+
+    ``section``: where ``root`` stands in the file.
+    """
     said: dict[str, list[str]] = {}
     places = [error["loc"] for error in errors]
     for error in errors:
@@ -148,7 +147,9 @@ def described(errors: list[ErrorDetails], root: type[BaseModel] = Config) -> lis
         if error["type"] == "too_short" and any(here == other[: len(here)] != other for other in places):
             continue  # pydantic misses in a list what it refused in it; the refusal says enough
         keys, model = _resolve(error["loc"], root)
-        said.setdefault(_path(keys) or "the file", []).append(_sentence(error, keys, model))
+        said.setdefault(".".join(filter(None, (section, _path(keys)))) or "the file", []).append(
+            _sentence(error, keys, model)
+        )
     return [f"{key}: {' - or: '.join(dict.fromkeys(texts))}" for key, texts in said.items()]
 
 

@@ -15,6 +15,7 @@ import structlog
 from connectors import metrics
 from connectors.config import Config, ConfigError
 from connectors.connector import Backoff, Changeable, Connector
+from connectors.extras import libraries
 from connectors.metrics import State
 from connectors.outlet import Outlet
 from connectors.publisher import Publisher
@@ -51,66 +52,50 @@ def services(config: Config) -> list[Service]:
     Raises ConfigError that says which extra to install.
     """
     found = []
-    extra = ""
-    try:
-        if (mqtt := config.mqtt) is not None:
-            extra = "mqtt"
+    if (mqtt := config.mqtt) is not None:
+        with libraries("mqtt"):
             from connectors.mqtt.connector import MqttConnector
-
-            found.append(Service(extra, lambda outlet: MqttConnector(mqtt, outlet), mqtt))
-        if (sparkplug := config.sparkplug) is not None:
-            extra = "sparkplug"
+        found.append(Service("mqtt", lambda outlet: MqttConnector(mqtt, outlet), mqtt))
+    if (sparkplug := config.sparkplug) is not None:
+        with libraries("sparkplug"):
             from connectors.sparkplug.connector import SparkplugConnector
-
-            found.append(Service(extra, lambda outlet: SparkplugConnector(sparkplug, outlet), sparkplug))
-        if config.modbus:
-            extra = "modbus"
+        found.append(Service("sparkplug", lambda outlet: SparkplugConnector(sparkplug, outlet), sparkplug))
+    if config.modbus:
+        with libraries("modbus"):
             from connectors.modbus.connector import ModbusConnector
-
-            found.append(
-                Service(extra, lambda outlet: ModbusConnector(config.modbus, outlet), config.modbus, forgetful=True)
-            )
-        if config.opcua:
-            extra = "opcua"
+        found.append(
+            Service("modbus", lambda outlet: ModbusConnector(config.modbus, outlet), config.modbus, forgetful=True)
+        )
+    if config.opcua:
+        with libraries("opcua"):
             from connectors.opcua.connector import OpcUaConnector
-
-            found.append(
-                Service(extra, lambda outlet: OpcUaConnector(config.opcua, outlet), config.opcua, forgetful=True)
-            )
-        if (market := config.market) is not None:
-            extra = "market"
+        found.append(
+            Service("opcua", lambda outlet: OpcUaConnector(config.opcua, outlet), config.opcua, forgetful=True)
+        )
+    if (market := config.market) is not None:
+        with libraries("market"):
             from connectors.market.connector import MarketConnector
-
-            found.append(Service(extra, lambda outlet: MarketConnector(market, outlet), market))
-        if config.recorded:
-            extra = "parquet"
+        found.append(Service("market", lambda outlet: MarketConnector(market, outlet), market))
+    if config.recorded:
+        with libraries("parquet"):
             _look_for_parquet(config)
             from connectors.market.recorded.connector import RecordedConnector
-
-            found.append(
-                Service("recorded", lambda outlet: RecordedConnector(config.recorded, outlet), config.recorded)
-            )
-        extra = "market"  # the connectors below need its libraries
-        if config.websocket:
+        found.append(Service("recorded", lambda outlet: RecordedConnector(config.recorded, outlet), config.recorded))
+    if config.websocket:
+        with libraries("market"):
             from connectors.market.websocket.connector import WebSocketConnector
-
-            found.append(
-                Service("websocket", lambda outlet: WebSocketConnector(config.websocket, outlet), config.websocket)
-            )
-        if config.fix:
+        found.append(
+            Service("websocket", lambda outlet: WebSocketConnector(config.websocket, outlet), config.websocket)
+        )
+    if config.fix:
+        with libraries("market"):
             from connectors.market.fix.connector import FixConnector
-
-            found.append(Service("fix", lambda outlet: FixConnector(config.fix, outlet), config.fix))
-        if config.drop_copy:
+        found.append(Service("fix", lambda outlet: FixConnector(config.fix, outlet), config.fix))
+    if config.drop_copy:
+        with libraries("market"):
             from connectors.market.dropcopy.connector import DropCopyConnector
-
-            # Never forgetful: a disk in between would confirm what is not yet in Kafka.
-            found.append(
-                Service("drop-copy", lambda outlet: DropCopyConnector(config.drop_copy, outlet), config.drop_copy)
-            )
-    except ImportError as error:
-        problem = f"{extra}: its library is not installed ({error}); install it with: pip install 'gridtape[{extra}]'"
-        raise ConfigError("connectors", [problem]) from error
+        # Never forgetful: a disk in between would confirm what is not yet in Kafka.
+        found.append(Service("drop-copy", lambda outlet: DropCopyConnector(config.drop_copy, outlet), config.drop_copy))
     return found
 
 

@@ -22,6 +22,7 @@ from connectors.mqtt.broker import Broker
 from connectors.mqtt.config import MqttConfig
 from connectors.opcua.config import OpcUaServer
 from connectors.sparkplug.config import SparkplugConfig
+from connectors.templates import Templates
 
 _FORMS = "mqtt://HOST:1883, mqtts://HOST:8883, opc.tcp://HOST:4840/PATH, modbus://HOST:502?unit=1, or a settings file"
 _NAME = "of the device in every record: choose one, and keep it"
@@ -97,6 +98,8 @@ def addressed(target: str, *, allow_plaintext: bool) -> TOMLDocument:
 
 
 def _mqtt(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
+    if parts.path.strip("/") or parts.query:
+        raise TargetError(f"{parts.geturl()}: nothing stands behind the port; --filter says which topics")
     encrypted = parts.scheme == "mqtts"
     entries = {"host": host, "port": parts.port or (8883 if encrypted else 1883), "client_id": "gridtape"}
     return "mqtt", entries | ({"tls": {}} if encrypted else {}), encrypted
@@ -109,8 +112,8 @@ def _opcua(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
 def _modbus(parts: SplitResult, host: str) -> tuple[str, dict[str, Any], bool]:
     given = parse_qs(parts.query, keep_blank_values=True)
     unit = given.pop("unit", ["1"])[-1]
-    if given or not (unit.isascii() and unit.isdigit() and int(unit) < 256):
-        raise TargetError(f"{parts.geturl()}: behind the ? stands unit=0 to unit=255 and nothing else")
+    if parts.path.strip("/") or given or not (unit.isascii() and unit.isdigit() and int(unit) < 256):
+        raise TargetError(f"{parts.geturl()}: behind the port stands ?unit=0 to ?unit=255 and nothing else")
     entries = {"name": _device(host, "modbus"), "host": host, "port": parts.port or 502, "unit_id": int(unit)}
     return "modbus", entries, False
 
@@ -129,7 +132,9 @@ _SCHEMES: dict[str, Callable[[SplitResult, str], tuple[str, dict[str, Any], bool
 
 
 def stored(path: Path) -> TOMLDocument:
-    """The settings file as it stands, to be filled. Raises ConfigError."""
+    """The settings file as it stands, to be filled. Raises ConfigError, and TargetError when there is none."""
+    if not path.exists():
+        raise TargetError(f"{path} is neither a file nor an address that can be looked at; expected {_FORMS}")
     config.read(path)  # says in words what is wrong with it
     return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
 
@@ -137,33 +142,46 @@ def stored(path: Path) -> TOMLDocument:
 def places(document: TOMLDocument, where: Path | str, folder: Path) -> list[Place]:
     """The sections of ``document`` and their connections; relative paths in them start at ``folder``.
 
-    Raises ConfigError, with ``where`` as its place.
+    What their templates say counts as if it stood there. Raises ConfigError, with ``where`` as its place.
     """
-    found, problems = [], []
+    found: list[Place] = []
+    problems: list[str] = []
+    templates = Templates(folder)
     for key, item in document.items():
         kind = _KINDS.get(key)
         if kind is None:
             problems.append(f"{key}: nothing can be looked for there; allowed: {', '.join(_KINDS)}")
             continue
-        for table in item if isinstance(item, AoT) else [item]:
-            if not isinstance(table, Table):
-                problems.append(
-                    f"{key}: write it as one section, {'[[' + key + ']]' if kind.several else '[' + key + ']'}"
-                )
+        tables = _tables(item, several=kind.several)
+        if not tables:
+            problems.append(f"{key}: write it as one section, {'[[' + key + ']]' if kind.several else '[' + key + ']'}")
+            continue
+        given = [table.unwrap() for table in tables]
+        if kind.several:
+            templates.fill([(key, given)])
+        for number, (table, entries) in enumerate(zip(tables, given, strict=True)):
+            at = f"{key}[{number}]" if kind.several else key
+            if content := sorted(kind.content & entries.keys()):
+                problems += [f"{at}.{one}: says already what is read; leave the connection only" for one in content]
                 continue
-            if content := sorted(kind.content & table.keys()):
-                problems.append(f"{key}: {', '.join(content)} say already what is read; leave the connection only")
-                continue
-            given = {name: value for name, value in table.unwrap().items() if name not in kind.others}
+            entries = {name: value for name, value in entries.items() if name not in kind.others}
             try:
-                connection = kind.model.model_validate({**kind.stub, **given}, context={"folder": folder})
+                connection = kind.model.model_validate({**kind.stub, **entries}, context={"folder": folder})
             except ValidationError as error:
-                problems += [f"{key}.{line}" for line in config.described(error.errors(include_url=False), kind.model)]
+                problems += config.described(error.errors(include_url=False), kind.model, at)
             else:
                 found.append(Place(key, table, connection))
+    problems = templates.problems + templates.explained(problems)
     if problems or not found:
         raise ConfigError(where, problems or [f"names no connection; allowed: {', '.join(_KINDS)}"])
     return found
+
+
+def _tables(item: Any, *, several: bool) -> list[Table]:
+    """The sections of one kind; none if they are not written as such."""
+    if several:
+        return list(item) if isinstance(item, AoT) else []
+    return [item] if isinstance(item, Table) else []
 
 
 def beside(mqtt: Place) -> Place:

@@ -48,6 +48,8 @@ async def _discover(section: Table, device: ModbusDevice) -> Found:
         except Lost as error:  # no answer to that; perhaps to something else
             return await _plain(section, device, link, f"whether it has a SunSpec map is not known: {error}")
         return _described(section, device, told)
+    except Unreachable as error:
+        raise NotFound(str(error)) from error
     except Lost as error:
         raise NotFound(f"{error}; is the unit right (modbus://HOST:PORT?unit={device.unit_id})?") from error
     finally:

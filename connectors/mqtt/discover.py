@@ -13,8 +13,9 @@ from connectors.mqtt.discovery.heard import Heard
 from connectors.mqtt.discovery.listen import Hearing
 from connectors.mqtt.discovery.readings import Topic
 from connectors.mqtt.discovery.settings import fill, path
+from connectors.sparkplug.address import NAMESPACE
 
-SPARKPLUG = "spBv1.0/"
+_SPARKPLUG = f"{NAMESPACE}/"
 
 
 def discover(mqtt: Table, hearing: Hearing, filters: Sequence[str]) -> Found:
@@ -25,8 +26,8 @@ def discover(mqtt: Table, hearing: Hearing, filters: Sequence[str]) -> Found:
     found = Found()
     if hearing.enough:
         found.notes.append(f"listening ended after {hearing.seconds:.1f} s: {hearing.enough}")
-    other = [one.topic for one in hearing.heard if one.topic.startswith(SPARKPLUG)]
-    guessed = guess([one for one in hearing.heard if not one.topic.startswith(SPARKPLUG)], other)
+    other = [one.topic for one in hearing.heard if one.topic.startswith(_SPARKPLUG)]
+    guessed = guess([one for one in hearing.heard if not one.topic.startswith(_SPARKPLUG)], other)
     found.lines += _lines(guessed, hearing.seconds)
     found.notes += _notes(guessed, hearing.heard, filters, hearing.seconds)
     found.devices += guessed.devices

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from tomlkit.items import AoT
 from connectors.discovery.document import remark, written
 from connectors.discovery.found import Found, NotFound
 from connectors.discovery.target import Place, TargetError, addressed, beside, places, stored
+from connectors.extras import libraries
+from connectors.mqtt import topics
 from connectors.mqtt.broker import Broker
 from connectors.opcua.config import OpcUaServer
+from connectors.sparkplug.address import NAMESPACE
 from streams.commands.describe import plain
 from streams.commands.errors import CommandError
 
@@ -46,6 +49,9 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
     """
     if out is not None and out.exists() and not force:
         raise CommandError(f"{out} exists already; --force overwrites it")
+    if out is not None and not out.parent.is_dir():
+        raise CommandError(f"{out} cannot be written: there is no folder {out.parent}")
+    how = replace(how, filters=[_filter(one) for one in how.filters])
     try:
         document, folder = _opened(target, how)
         found = [
@@ -66,6 +72,14 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
     return readable
 
 
+def _filter(text: str) -> str:
+    """As it is subscribed; named levels are allowed as in settings."""
+    try:
+        return topics.parse(text).filter
+    except ValueError as error:
+        raise CommandError(f"--filter {text}: {error}") from error
+
+
 def _opened(target: str, how: How) -> tuple[TOMLDocument, Path]:
     """The settings to be filled, and where relative paths in them start."""
     if "://" in target:
@@ -82,11 +96,11 @@ def _look(
     if isinstance(connection, Broker):
         return _hear(document, place, connection, how, stop, console)
     if isinstance(connection, OpcUaServer):
-        from connectors.opcua.discover import discover as discover_opcua
-
+        with libraries("opcua"):
+            from connectors.opcua.discover import discover as discover_opcua
         return [(place, discover_opcua(place.table, connection, how.seconds, stop))]
-    from connectors.modbus.discover import discover as discover_modbus
-
+    with libraries("modbus"):
+        from connectors.modbus.discover import discover as discover_modbus
     return [(place, discover_modbus(place.table, connection, stop))]
 
 
@@ -94,14 +108,15 @@ def _hear(
     document: TOMLDocument, place: Place, broker: Broker, how: How, stop: threading.Event, console: Console
 ) -> list[tuple[Place, Found]]:
     """Of a section ``mqtt`` also what speaks Sparkplug on its broker, unless that has a section of its own."""
-    from connectors.mqtt.discover import SPARKPLUG
-    from connectors.mqtt.discover import discover as discover_mqtt
-    from connectors.mqtt.discovery.listen import listen
-    from connectors.sparkplug.discover import Rebirths
-    from connectors.sparkplug.discover import discover as discover_sparkplug
-
     alone = place.kind == "sparkplug"
-    filters = how.filters or ([f"{SPARKPLUG}#"] if alone else ["#"])
+    with libraries(place.kind):
+        from connectors.mqtt.discovery.listen import listen
+        from connectors.sparkplug.discover import Rebirths
+        from connectors.sparkplug.discover import discover as discover_sparkplug
+
+        if not alone:
+            from connectors.mqtt.discover import discover as discover_mqtt
+    filters = how.filters or ([f"{NAMESPACE}/#"] if alone else ["#"])
     console.print(
         f"listening to {broker.host}:{broker.port} for {how.seconds:g} s; Ctrl-C ends it sooner", soft_wrap=True
     )
@@ -110,7 +125,7 @@ def _hear(
         return [(place, discover_sparkplug(place.table, hearing))]
     plain_found = discover_mqtt(place.table, hearing, filters)
     found = [(place, plain_found)]
-    if "sparkplug" not in document and any(one.topic.startswith(SPARKPLUG) for one in hearing.heard):
+    if "sparkplug" not in document and any(one.topic.startswith(f"{NAMESPACE}/") for one in hearing.heard):
         other = beside(place)
         found.append((other, discover_sparkplug(other.table, hearing, plain_found.devices)))
         document.add("sparkplug", other.table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import paho.mqtt.client as paho
@@ -80,3 +82,30 @@ def test_discover_when_nothing_is_published_says_so_and_writes_nothing(mosquitto
 def test_discover_when_the_address_does_not_do_says_why(target, words, page):
     with pytest.raises(CommandError, match=words):
         discover(target.format(port=free_port()), How(), None, threading.Event(), page, force=False)
+
+
+@pytest.mark.parametrize(
+    ("filters", "out", "words"),
+    [
+        (("plants/b#",), None, r"--filter plants/b#: level 'b#' mixes text with a wildcard"),
+        ((), "nowhere/plant.toml", r"plant.toml cannot be written: there is no folder .*nowhere"),
+    ],
+)
+def test_discover_when_it_could_not_end_well_says_so_before_it_looks(filters, out, words, tmp_path, page):
+    with pytest.raises(CommandError, match=words):
+        discover("mqtt://127.0.0.1", How(filters=filters), out and tmp_path / out, threading.Event(), page, force=False)
+    assert not page.export_text()
+
+
+@pytest.mark.parametrize(
+    ("library", "target", "extra"),
+    [("cbor2", "mqtt://127.0.0.1", "mqtt"), ("asyncua", "opc.tcp://127.0.0.1", "opcua")],
+)
+def test_discover_when_a_library_is_not_installed_says_which_extra_has_it(library, target, extra):
+    without = f"import sys; sys.modules[{library!r}] = None; from streams.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", without, "connect", "discover", target], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert f"pip install 'gridtape[{extra}]'" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr

@@ -51,10 +51,14 @@ def test_address_when_it_is_another_machine_in_plaintext_needs_words(address):
 
 
 @pytest.mark.parametrize(
-    "address", ["mqtt://", "mqtt://h:port", "ftp://h", "modbus://h?unit=x", "modbus://h?id=1", "mqtt://[h"]
+    "address",
+    [
+        *("mqtt://", "mqtt://h:port", "ftp://h", "mqtt://[h"),
+        *("modbus://h?unit=x", "modbus://h?id=1", "modbus://h/7", "mqtt://h/plants/%23", "mqtt://h?topic=a"),
+    ],
 )
 def test_address_when_it_is_none_says_what_is_expected(address):
-    with pytest.raises(TargetError, match=r"expected mqtt://HOST|behind the \?"):
+    with pytest.raises(TargetError, match=r"expected mqtt://HOST|behind the port"):
         addressed(address, allow_plaintext=True)
 
 
@@ -73,13 +77,16 @@ def test_file_when_it_holds_connections_only_gives_each_its_place(tmp_path):
     [
         (
             '[mqtt]\nhost = "h"\nsubscriptions = []\nallow_plaintext = true',
-            "mqtt: subscriptions say already what is read",
+            "mqtt.subscriptions: says already what is read",
         ),
         ('[mqtt]\nhost = "h"', "mqtt.host: h is another machine|mqtt.*would not be encrypted"),
         ('[mqtt]\nhost = "127.0.0.1"\npassword = "x"', "secrets do not stand in this file"),
         ("[market]\nrate = 1", "market: nothing can be looked for there; allowed: mqtt, sparkplug, opcua, modbus"),
         ("mqtt = 3", r"mqtt: write it as one section, \[mqtt\]"),
         ('opcua = { url = "opc.tcp://127.0.0.1" }', r"opcua: write it as one section, \[\[opcua\]\]"),
+        ('[modbus]\nhost = "127.0.0.1"', r"modbus: write it as one section, \[\[modbus\]\]"),
+        ('[[opcua]]\nname = "a"\n[[opcua]]\nname = "b c"', r"opcua\[0\].url: is missing[^!]*opcua\[1\].name: is 'b c'"),
+        ('[[modbus]]\nname = "a"\nhost = "127.0.0.1"\nunit_id = 1\nunit = 1', r"modbus\[0\].unit: is no known key"),
         ("", "names no connection"),
     ],
 )
@@ -88,6 +95,26 @@ def test_file_when_it_is_not_that_says_what_is_wrong(tmp_path, text, words):
     file.write_text(text)
     with pytest.raises(ConfigError, match=words):
         places(stored(file), file, tmp_path)
+
+
+def test_file_when_devices_have_a_template_takes_the_connection_from_it(tmp_path):
+    file, template = tmp_path / "c.toml", tmp_path / "kind.toml"
+    file.write_text('[[modbus]]\nname = "a"\ntemplate = "kind.toml"\n')
+    template.write_text('host = "127.0.0.1"\nport = 1502\n')
+    (place,) = places(stored(file), file, tmp_path)
+    assert (place.connection.host, place.connection.port, place.table.keys()) == (
+        "127.0.0.1",
+        1502,
+        {"name", "template"},
+    )
+    template.write_text('host = "127.0.0.1"\nregisters = []\n')
+    with pytest.raises(ConfigError, match=r"kind\.toml: registers: says already what is read"):
+        places(stored(file), file, tmp_path)
+
+
+def test_file_when_there_is_none_says_what_else_was_expected(tmp_path):
+    with pytest.raises(TargetError, match=r"127.0.0.1:1883 is neither a file nor an address .* expected mqtt://HOST"):
+        stored(Path("127.0.0.1:1883"))
 
 
 def test_document_when_a_section_has_a_table_below_puts_lists_before_it(tmp_path):
