@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 from rich import box
 from rich.panel import Panel
@@ -97,17 +98,22 @@ class News:
         self._told: dict[str, Standing] = {}
 
     def of(self, fleet: Fleet, now: int) -> list[str]:
-        """One line for each trouble that is new or stands otherwise than before, and for each that is over."""
+        """A line for those that stand otherwise than before, by reason, and one for all that are well again."""
         present = {name: one.standing for one in fleet.troubles for name in one.devices}
-        lines = [
-            f"{_STYLE.get(one.standing, _PARTLY)[0]} {one.told(now)}"
-            + (f" · on it: {', '.join(one.rests)}" if one.rests else "")
-            + f" · next: {advice(one.standing)}"
-            for one in fleet.troubles
-            if any(self._told.get(name) is not one.standing for name in one.devices)
-        ]
+        lines = []
+        for one in fleet.troubles:
+            new = tuple(member for member in one.members if self._told.get(member.device) is not one.standing)
+            if new:
+                lines.append(_news(replace(one, members=new), now))
         if over := sorted(self._told.keys() - present.keys()):
             lines.append(f"✓ {named(over)} as it should be again")
         self._told = present
         left = len(lines) - _NEWS
         return lines if left <= 0 else [*lines[:_NEWS], f"… and {left:,} more"]
+
+
+def _news(one: Trouble, now: int) -> str:
+    told = f"{_STYLE.get(one.standing, _PARTLY)[0]} {one.told(now)}"
+    return " · ".join(
+        [told, *([f"on it: {', '.join(one.rests)}"] if one.rests else []), f"next: {advice(one.standing)}"]
+    )

@@ -7,17 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from processors.wording import clock
 from schemas import topics
 from schemas.base import Quality
 from schemas.devices import REMOVED, Device, DeviceState, Storage
-from schemas.gaps import Feed
 from schemas.positions import MarkStatus, Position
 from schemas.rules import Telepoint
 from schemas.telemetry import Telemetry
 from streams import pipeline
-from streams.commands.board import Board
+from streams.commands.board import CLOSED_IN_WORDS, Board
 from streams.commands.describe import plain
 
 STALE = 10_000_000
@@ -96,16 +96,36 @@ def when(micros: int, now: int) -> str:
     return f"since {datetime.fromtimestamp(micros // 1_000_000, UTC):%Y-%m-%d %H:%MZ}"
 
 
+class Member(NamedTuple):
+    """A device. ``since``: microseconds. ``rests``: rules, positions, limits that cannot be relied on because of it."""
+
+    device: str
+    since: int
+    rests: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Trouble:
-    """Devices of one connector that stand alike for one reason. ``since``: the first of them, microseconds."""
+    """Devices of one connector that stand alike for one reason."""
 
-    devices: tuple[str, ...]
+    members: tuple[Member, ...]
     standing: Standing
-    since: int
     why: str
-    rests: tuple[str, ...]
-    """What cannot be relied on because of it: rules, positions, limits."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(one.device for one in self.members)
+
+    @property
+    def since(self) -> int:
+        """Of the first of them, microseconds."""
+        return min(one.since for one in self.members)
+
+    @property
+    def rests(self) -> tuple[str, ...]:
+        """What rests on any of them."""
+        return tuple(dict.fromkeys(what for one in self.members for what in one.rests))
 
     @property
     def word(self) -> str:
@@ -125,7 +145,9 @@ class Trouble:
 
     def told(self, now: int, most: int = _NAMES) -> str:
         """Who (``most`` of them by name), how, since when and why, in one line."""
-        return f"{named(self.devices, most)} {self.word} {when(self.since, now)}: {self.why}"
+        first, last = when(self.since, now), when(max(one.since for one in self.members), now)
+        span = first if first == last else f"{first}, the last {last}"
+        return f"{named(self.devices, most)} {self.word} {span}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -149,8 +171,7 @@ def survey(board: Board, now: int) -> Fleet:
     """Every device that the board knows, at ``now`` (microseconds)."""
     devices = [one for one in board.devices.values() if not history(one, now)]
     lacks = _lacks(board, now)
-    groups: dict[tuple[Standing, str, str], list[tuple[str, int]]] = defaultdict(list)
-    rests: dict[tuple[Standing, str, str], dict[str, None]] = defaultdict(dict)
+    groups: dict[tuple[Standing, str, str], list[Member]] = defaultdict(list)
     live, unpriced = 0, set[str]()
     resting = _Resting(board)
     for device in sorted(devices, key=lambda one: one.device):
@@ -171,15 +192,9 @@ def survey(board: Board, now: int) -> Fleet:
         stale = {p.point for p in device.points if _old(board, p.point, now)} if everything else set(lacking)
         if topics.ticks in _brings(device):
             unpriced |= stale
-        place = (how, device.connector, why)
-        groups[place].append((plain(device.device), since))
-        rests[place] |= dict.fromkeys(resting.on(device, None if everything else set(lacking), stale))
-    troubles = [
-        Trouble(
-            tuple(name for name, _ in members), place[0], min(at for _, at in members), place[2], tuple(rests[place])
-        )
-        for place, members in groups.items()
-    ]
+        rests = tuple(resting.on(device, None if everything else set(lacking), stale))
+        groups[how, device.connector, why].append(Member(plain(device.device), since, rests))
+    troubles = [Trouble(tuple(members), how, why) for (how, _, why), members in groups.items()]
     return Fleet(live, len(devices), tuple(sorted(troubles, key=Trouble.rank)), frozenset(unpriced))
 
 
@@ -203,7 +218,7 @@ def _lacks(board: Board, now: int) -> Mapping[str, Lacks]:
         if word := _lack(board, sample, now):
             found[device][point] = word
     for (feed, key, point), gap in board.gaps.items():
-        if feed in (Feed.FILLS, Feed.EVENTS):
+        if feed in CLOSED_IN_WORDS:
             found[key][point or feed.value] = (gap.reason.value, gap.event_time)
     return found
 

@@ -15,6 +15,7 @@ from streams.engine.cluster import Cluster
 MOST = 100_000
 """Records that are read at most: each device writes one every ten seconds, and the older ones are compacted away."""
 _TOP = 5
+_SECOND = 1_000_000
 _READS = "Points that are read go on; rules that name one of the others do not fire."
 
 
@@ -72,7 +73,10 @@ def _troubled(how: Standing, why: str, those: list[Device], now: int) -> Finding
             f"Start it where its file is: `{advice(how)}`; its log says why it ended. A device that is not wanted any "
             "more is left out after a day.",
         )
-    since = moment(min(one.since for one in those))
+    first_since, last_since = min(one.since for one in those), max(one.since for one in those)
+    since = moment(first_since)
+    if last_since - first_since >= _SECOND:
+        since += f", the last since {moment(last_since)}"
     verb = "are" if len(those) > 1 else "is"
     more = " " + _READS if how is Standing.DEGRADED else ""
     return warn(

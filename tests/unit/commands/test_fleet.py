@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from rich.console import Console
 
 from schemas import topics
 from schemas.base import Quality
 from schemas.devices import REMOVED, Device, DevicePoint, DeviceState, Storage
-from schemas.gaps import Feed, Gap, GapReason
+from schemas.gaps import Feed, GapReason
 from schemas.telemetry import Telemetry
 from streams.commands.board import Board
 from streams.commands.device_panel import News
 from streams.commands.fleet import FORGOTTEN, Fleet, Standing, survey
 from streams.commands.panels import positions
-from streams.commands.watch import Lines, draw
+from streams.commands.watch import Lines
+from tests.unit.commands.boards import opened, shown
 
 NOW = 1_795_262_400_000_000
 """2026-11-21T12:00:00Z."""
@@ -63,12 +62,6 @@ def sample(name: str, point: str, **other: Any) -> Telemetry:
     return structs.replace(record, **other)
 
 
-def screen(board: Board, now: int, size: tuple[int, int]) -> list[str]:
-    out = io.StringIO()
-    Console(file=out, width=size[0], height=size[1], no_color=True).print(draw(board, now, size))
-    return out.getvalue().splitlines()
-
-
 DOWN = device("gas-1", DeviceState.DOWN, "no connection to 127.0.0.1:1502: refused")
 
 
@@ -109,16 +102,7 @@ def test_survey_when_values_of_a_live_device_say_nothing_names_them_and_why():
     board.take(topics.telemetry, sample("gas-1", "valve", value=None, quality=Quality.BAD, event_time=NOW - 2))
     board.take(topics.telemetry, sample("gas-1", "power", valid_until=NOW + 1))
     board.take(topics.telemetry, sample("gas-1", "flow", receive_time=NOW - MINUTE))
-    gap = Gap(
-        gap_id="g",
-        feed=Feed.TELEMETRY,
-        key="gas-1",
-        point="flow",
-        reason=GapReason.SILENCE,
-        open=True,
-        event_time=NOW - MINUTE,
-        receive_time=NOW - 3,
-    )
+    gap = opened(Feed.TELEMETRY, "gas-1", GapReason.SILENCE, NOW - MINUTE, point="flow", receive_time=NOW - 3)
     board.take(topics.gaps, gap)
 
     fleet = survey(board, NOW)
@@ -141,15 +125,7 @@ def test_survey_when_records_wait_on_disk_says_so():
 def test_survey_when_a_drop_copy_has_a_gap_names_the_positions_until_it_closes(memory_day):
     copy = device("copy", connector="drop-copy", protocol="fix-4.4-drop-copy", points=points("WTI"))
     board = board_of(copy, board=memory_day.board)
-    gap = Gap(
-        gap_id="g",
-        feed=Feed.FILLS,
-        key="copy",
-        reason=GapReason.SEQUENCE,
-        open=True,
-        event_time=NOW,
-        receive_time=NOW,
-    )
+    gap = opened(Feed.FILLS, "copy", GapReason.SEQUENCE, NOW)
     board.take(topics.gaps, gap)
 
     (trouble,) = survey(board, NOW).troubles
@@ -171,7 +147,7 @@ def test_survey_when_a_market_feed_dies_without_a_word_names_what_is_valued_by_i
     assert trouble.standing is Standing.UNWATCHED
     assert trouble.rests[:3] == ("position oil-desk WTI", "limit oil-gross", "limit oil-loss")
     assert set(trouble.rests[3:]) == {"rule wind-short", "rule wind-far-short"}
-    row = next(line for line in screen(board, later, (140, 45)) if "oil-desk" in line and "12 000" in line)
+    row = next(line for line in shown(board, later, (140, 45)) if "oil-desk" in line and "12 000" in line)
     assert row.count("no feed") == 3
 
 
@@ -240,7 +216,7 @@ def test_draw_when_twenty_of_two_hundred_devices_are_away_shows_the_worst_and_co
     devices += [device(f"inv-{n:03}", DeviceState.DOWN, f"no answer from 192.0.2.{n}") for n in range(180, 199)]
     board = board_of(*devices, device("wind-1", DeviceState.DOWN, "cannot connect"), board=memory_day.board)
 
-    lines = screen(board, NOW, size)
+    lines = shown(board, NOW, size)
 
     assert len(lines) == size[1]
     assert max(map(len, lines)) <= size[0]
@@ -257,14 +233,14 @@ def test_draw_when_twenty_of_two_hundred_devices_are_away_shows_the_worst_and_co
 
 @given(DEVICES, st.integers(80, 200), st.integers(24, 60))
 def test_draw_when_devices_are_any_stays_within_the_screen(devices, width, height):
-    lines = screen(board_of(*devices), NOW, (width, height))
+    lines = shown(board_of(*devices), NOW, (width, height))
 
     assert len(lines) == height
     assert max(map(len, lines)) <= width
 
 
 def test_draw_when_a_device_speaks_in_control_characters_does_not_pass_them_on():
-    text = "\n".join(screen(board_of(device("a\x1b[2J", DeviceState.DOWN, "off\x1b[2J")), NOW, (100, 30)))
+    text = "\n".join(shown(board_of(device("a\x1b[2J", DeviceState.DOWN, "off\x1b[2J")), NOW, (100, 30)))
 
     assert "\x1b" not in text
     assert "off�[2J" in text
@@ -285,6 +261,23 @@ def test_lines_when_devices_change_tells_each_change_once():
     assert second == first[1:]
     assert third[0] == "✓ gas-1 as it should be again"
     assert "devices 2 of 2 live" in third[1]
+
+
+def test_lines_when_another_device_follows_tell_only_of_it_and_since_when():
+    board = board_of(DOWN, device("b"))
+    lines = Lines(board)
+    lines.now(NOW)
+    board_of(structs.replace(DOWN, device="b", since=NOW - MINUTE, receive_time=NOW + 1), board=board)
+
+    news, tally = lines.now(NOW)
+
+    assert news == (
+        "✗ b down since 11:59:00Z: no connection to 127.0.0.1:1502: refused · next: gridtape connect check FILE"
+    )
+    assert "(b and 1 more down)" in tally
+    assert told(survey(board, NOW)) == [
+        "b, gas-1 down since 11:47:00Z, the last since 11:59:00Z: no connection to 127.0.0.1:1502: refused"
+    ]
 
 
 def test_news_when_a_whole_site_goes_says_no_more_than_a_screen_of_it():

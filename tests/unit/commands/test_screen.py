@@ -11,22 +11,16 @@ from rich.console import Console
 
 from schemas import topics
 from schemas.base import Quality
-from schemas.gaps import Feed, Gap, GapReason
+from schemas.gaps import Feed, GapReason
 from schemas.telemetry import Telemetry
 from schemas.ticks import Tick
 from streams.commands.board import KEPT, Board
 from streams.commands.fleet import survey
 from streams.commands.screen import plain_line
 from streams.commands.watch import draw, save_svg
+from tests.unit.commands.boards import opened, shown
 
 NOW = 1_795_262_400_000_000
-
-
-def shown(board: Board, now: int, size: tuple[int, int]) -> list[str]:
-    out = io.StringIO()
-    console = Console(file=out, width=size[0], height=size[1], no_color=True)
-    console.print(draw(board, now, size))
-    return out.getvalue().splitlines()
 
 
 def tick(price: float, *, at: int = NOW, name: str = "WTI") -> Tick:
@@ -97,15 +91,7 @@ def test_board_when_an_older_tick_comes_late_keeps_the_newer_one():
 
 def test_board_when_gap_is_open_is_unknown_until_a_later_tick():
     board = Board()
-    gap = Gap(
-        gap_id="g",
-        feed=Feed.TICKS,
-        key="WTI",
-        reason=GapReason.SILENCE,
-        open=True,
-        event_time=NOW + 10,
-        receive_time=NOW + 10,
-    )
+    gap = opened(Feed.TICKS, "WTI", GapReason.SILENCE, NOW + 10)
     board.take(topics.ticks, tick(75.0))
     board.take(topics.gaps, gap)
     assert board.unknown_tick("WTI") is gap
@@ -120,15 +106,7 @@ def test_board_when_gap_is_open_is_unknown_until_a_later_tick():
 def test_board_when_a_whole_device_is_gone_marks_each_of_its_points():
     board = Board()
     sample = Telemetry(device="d", point="p", value=1.0, unit="MW", sequence=1, event_time=NOW, receive_time=NOW)
-    gap = Gap(
-        gap_id="g",
-        feed=Feed.TELEMETRY,
-        key="d",
-        reason=GapReason.DISCONNECTED,
-        open=True,
-        event_time=NOW + 1,
-        receive_time=NOW + 1,
-    )
+    gap = opened(Feed.TELEMETRY, "d", GapReason.DISCONNECTED, NOW + 1)
     board.take(topics.telemetry, sample)
     assert board.unknown_sample("d", "p") is None
     board.take(topics.gaps, gap)
