@@ -27,7 +27,7 @@ KEPT = 100
 """Alerts and trades that are remembered."""
 RATE_SECONDS = 5.0
 
-_CLOSED_IN_WORDS = (Feed.FILLS, Feed.EVENTS)
+CLOSED_IN_WORDS = (Feed.FILLS, Feed.EVENTS)
 """Feeds whose next record says nothing of what is missing: only the gap's own closing does."""
 
 Trade = Order | Fill | Rejection
@@ -120,7 +120,7 @@ class Board:
         known = self.gaps.get(key)
         if gap.open and (known is None or gap.receive_time >= known.receive_time):
             self.gaps[key] = gap
-        elif gap.feed in _CLOSED_IN_WORDS and known is not None and known.gap_id == gap.gap_id:
+        elif gap.feed in CLOSED_IN_WORDS and known is not None and known.gap_id == gap.gap_id:
             del self.gaps[key]
 
 

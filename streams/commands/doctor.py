@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from confluent_kafka.admin import DescribeClusterResult
 from rich.console import Console
 from rich.text import Text
 
+from connectors import toml
 from streams.commands.checks import broker, clocks, devices, lag, layout, letters, rights
 from streams.commands.checks.finding import Finding, Level, warn
 from streams.commands.errors import CommandError
@@ -36,8 +36,8 @@ def changes_of(file: Path) -> str:
     A file that is not there, or cannot be read, lets nothing: `gridtape run connectors` says what is wrong with it.
     """
     try:
-        changes = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("changes")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        changes = toml.read(file).get("changes")
+    except ValueError:
         return ""
     return str(changes.get("name", "")) if isinstance(changes, dict) else ""
 
