@@ -31,6 +31,7 @@ from streams.engine.cluster import Cluster
 from streams.local.kafka import Kafka
 from streams.pipeline import CONNECTORS
 from tests.conftest import wait_until
+from tests.integration.connectors.running import running as run_connector
 
 Running = Callable[..., AbstractContextManager[None]]
 Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
@@ -102,35 +103,10 @@ def tape(cluster: Cluster, wanted: Iterable[Topic[Any]]) -> Iterator[Tape]:
 
 @pytest.fixture
 def running(cluster: Cluster) -> Running:
-    """Runs a connector in a thread while the block lasts, and expects it to stop soon and without an error.
+    """As :func:`tests.integration.connectors.running.running`; ``own``: the test's own way to Kafka."""
 
-    ``own``: the test's own way to Kafka, which is closed as well.
-    """
-
-    @contextmanager
-    def run(make: Callable[[Publisher], Connector], own: Publisher | None = None) -> Iterator[None]:
-        publisher = own or Publisher(cluster, "test")
-        connector = make(publisher)
-        stop = threading.Event()
-        errors: list[BaseException] = []
-
-        def body() -> None:
-            try:
-                connector.run(stop)
-            except BaseException as error:
-                errors.append(error)
-                raise
-
-        thread = threading.Thread(target=body, name=connector.name)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(5)
-            publisher.close()
-        assert not thread.is_alive(), "the connector did not stop"
-        assert not errors
+    def run(make: Callable[[Publisher], Connector], own: Publisher | None = None) -> AbstractContextManager[None]:
+        return run_connector(make, own or Publisher(cluster, "test"))
 
     return run
 

@@ -20,6 +20,7 @@ from schemas.topics import Topic
 from sinks.runner import run_sinks
 from streams.engine.cluster import Cluster
 from streams.pipeline import SINKS
+from tests.conftest import wait_until
 
 NOW = 1_790_000_000_000_000
 
@@ -100,16 +101,9 @@ def bench(cluster: Cluster) -> Bench:
     return Bench(cluster)
 
 
-def _until(holds: Callable[[], object], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, f"did not come true within {timeout} s"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def until() -> Callable[..., None]:
-    return _until
+    return wait_until
 
 
 @pytest.fixture

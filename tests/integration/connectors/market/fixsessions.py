@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from connectors.market.dropcopy.config import DropCopyConfig
@@ -15,6 +15,7 @@ from connectors.publisher import Publisher
 from schemas.fills import Fill
 from streams.engine.cluster import Cluster
 from tests.integration.connectors.market.fixpeer import Peer
+from tests.integration.connectors.running import running as run_connector
 
 SESSION = {"host": "127.0.0.1", "sender": "HOUSE", "target": "VENUE", "venue": "X", "backoff_ceiling": 1}
 
@@ -33,28 +34,17 @@ def drop_copy(folder: Path, port: int, **given: object) -> DropCopyConfig:
     return DropCopyConfig.model_validate({**settings, **given}, context={"folder": folder})
 
 
-@contextmanager
 def running(
     cluster: Cluster, settings: FixConfig | DropCopyConfig, *, patience: float = 3.0, **bounds: int
-) -> Iterator[None]:
-    """A connector with this one session while the block lasts; it stops soon, whatever is away.
+) -> AbstractContextManager[None]:
+    """A connector with this one session while the block lasts.
 
     ``patience``: how long records that wait for Kafka are waited for at the end.
     """
-    publisher, stop = Publisher(cluster, "fix", **bounds), threading.Event()
+    publisher = Publisher(cluster, "fix", **bounds)
     if isinstance(settings, FixConfig):
-        run = FixConnector([settings], publisher).run
-    else:
-        run = DropCopyConnector([settings], publisher).run
-    thread = threading.Thread(target=run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(5)
-        publisher.close(patience)
-    assert not thread.is_alive(), "the connector did not stop"
+        return run_connector(partial(FixConnector, [settings]), publisher, patience=patience)
+    return run_connector(partial(DropCopyConnector, [settings]), publisher, patience=patience)
 
 
 def report(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from connectors.market.websocket.connector import WebSocketConnector
 from connectors.publisher import Publisher
 from streams.engine.cluster import Cluster
 from tests.integration.connectors.market.exchange import Exchange
+from tests.integration.connectors.running import running as run_connector
 
 
 def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
@@ -44,16 +44,9 @@ def config(exchange: Exchange, **given: Any) -> WebSocketConfig:
     )
 
 
-@contextmanager
-def running(cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int) -> Iterator[None]:
+def running(
+    cluster: Cluster, settings: WebSocketConfig, *, patience: float = 3.0, **bounds: int
+) -> AbstractContextManager[None]:
     """The feed while the block lasts. ``patience``: how long records that wait for Kafka are waited for at the end."""
-    publisher, stop = Publisher(cluster, "websocket", **bounds), threading.Event()
-    thread = threading.Thread(target=WebSocketConnector([settings], publisher).run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(5)
-        publisher.close(patience)
-    assert not thread.is_alive(), "the connector did not stop"
+    publisher = Publisher(cluster, "websocket", **bounds)
+    return run_connector(partial(WebSocketConnector, [settings]), publisher, patience=patience)

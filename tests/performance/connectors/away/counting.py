@@ -121,3 +121,28 @@ class Counted:
             Figure(what=f"{what} missing, of which no gap tells", value=untold, unit="", most=0),
             Figure(what=f"{what} under a wrong name or time", value=self.wrong, unit="", most=0),
         ]
+
+
+class Books:
+    """A venue's books whose best bids count, each five times a second. ``symbols``: in the order of their places."""
+
+    def __init__(self, venue: str, symbols: Iterable[str], what: str) -> None:
+        self._table = timetable(200_000)
+        self._counted = Counted(self._table, symbols)
+        self._venue = venue
+        self._what = what
+
+    def take(self, record: Found) -> None:
+        """A best bid says its number."""
+        if isinstance(record, Gap):
+            self._counted.gap(record)
+        elif isinstance(record, Tick) and record.venue == self._venue:
+            self._counted.take(record.instrument, record.bid or 0.0, record)
+
+    def complete(self) -> bool:
+        """Every book is that of now."""
+        return self._counted.complete()
+
+    def figures(self) -> list[Figure]:
+        """Of its changes."""
+        return self._counted.figures(self._what)

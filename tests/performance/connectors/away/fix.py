@@ -9,25 +9,22 @@ from typing import Any
 
 from connectors.market.fix.codec import time_text
 from schemas.fills import Fill
-from schemas.gaps import Gap
-from schemas.ticks import Tick
 from streams.local.service import free_port
 from tests.integration.connectors.market.fixpeer import Peer
-from tests.performance.connectors.away.counting import Counted, Found, Timetable, said, timetable
+from tests.performance.connectors.away.counting import Books, Found, Timetable, said, timetable
 from tests.performance.connectors.figures import Figure, beside, listens
 
-_SYMBOLS = [f"F{n}" for n in range(20)]  # each changes five times a second
+_SYMBOLS = [f"F{n}" for n in range(20)]
 _VENUE = "FIX"
 _FILLS = Timetable(0, 500_000)
 _SESSION = {"host": "127.0.0.1", "sender": "HOUSE", "target": "VENUE", "venue": _VENUE}
 
 
-class MarketData:
+class MarketData(Books):
     """While nobody reads, the venue keeps what it has to say; what a new session leaves out must lie in a gap."""
 
     def __init__(self) -> None:
-        self._table = timetable(200_000)
-        self._counted = Counted(self._table, _SYMBOLS)
+        super().__init__(_VENUE, _SYMBOLS, "FIX changes")
         self._port = free_port()
         self._folder = Path()
 
@@ -44,21 +41,6 @@ class MarketData:
         instruments = [{"instrument": symbol} for symbol in _SYMBOLS]
         one = {**_SESSION, "name": "quotes", "port": self._port, "store": self._folder / "quotes.db"}
         return {"fix": [{**one, "instruments": instruments}]}
-
-    def take(self, record: Found) -> None:
-        """A best bid says its number."""
-        if isinstance(record, Gap):
-            self._counted.gap(record)
-        elif isinstance(record, Tick) and record.venue == _VENUE:
-            self._counted.take(record.instrument, record.bid or 0.0, record)
-
-    def complete(self) -> bool:
-        """Every book is that of now."""
-        return self._counted.complete()
-
-    def figures(self) -> list[Figure]:
-        """Of its changes."""
-        return self._counted.figures("FIX changes")
 
 
 class DropCopy:

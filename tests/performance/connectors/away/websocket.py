@@ -12,22 +12,19 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from schemas.gaps import Gap
-from schemas.ticks import Tick
 from streams.local.service import free_port
-from tests.performance.connectors.away.counting import Counted, Found, Timetable, said, timetable
-from tests.performance.connectors.figures import Figure, beside, listens
+from tests.performance.connectors.away.counting import Books, Timetable, said
+from tests.performance.connectors.figures import beside, listens
 
-_SYMBOLS = [f"W{n}" for n in range(20)]  # each changes five times a second
+_SYMBOLS = [f"W{n}" for n in range(20)]
 _VENUE = "WEB"
 
 
-class WebSocket:
+class WebSocket(Books):
     """Snapshots come with each connection; what is not read of one is gone with it, and must lie in a gap."""
 
     def __init__(self) -> None:
-        self._table = timetable(200_000)
-        self._counted = Counted(self._table, _SYMBOLS)
+        super().__init__(_VENUE, _SYMBOLS, "WebSocket changes")
         self._port = free_port()
 
     @contextmanager
@@ -49,21 +46,6 @@ class WebSocket:
             "messages": [{"kind": kind, "when": {"type": kind}, **levels} for kind in ("update", "snapshot")],
         }
         return {"websocket": [feed]}
-
-    def take(self, record: Found) -> None:
-        """A best bid says its number."""
-        if isinstance(record, Gap):
-            self._counted.gap(record)
-        elif isinstance(record, Tick) and record.venue == _VENUE:
-            self._counted.take(record.instrument, record.bid or 0.0, record)
-
-    def complete(self) -> bool:
-        """Every book is that of now."""
-        return self._counted.complete()
-
-    def figures(self) -> list[Figure]:
-        """Of its changes."""
-        return self._counted.figures("WebSocket changes")
 
 
 def _venue(port: int, table: Timetable) -> None:
