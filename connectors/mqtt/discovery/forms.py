@@ -78,9 +78,10 @@ def form_of(payloads: Sequence[Payload]) -> Form:
         return Form(Kind.UNKNOWN, why="empty")
     if any(len(one.raw) > LIMIT for one in said):
         return Form(Kind.UNKNOWN, why=f"more than {LIMIT} bytes")
-    kinds = {_kind(one.raw) for one in said}
+    kinds = {_kind(one.raw): one.raw for one in said}
     if len(kinds) > 1:
-        return Form(Kind.UNKNOWN, why=f"now {' and now '.join(sorted(kinds))}", shown=_bytes(said[-1].raw))
+        shown = kinds[Kind.TEXT].decode() if Kind.TEXT in kinds else _bytes(said[-1].raw)
+        return Form(Kind.UNKNOWN, why=f"now {' and now '.join(sorted(kinds))}", shown=shown)
     (kind,) = kinds
     if kind is Kind.NUMBER:
         numbers = [read_number(one.raw).value for one in said]

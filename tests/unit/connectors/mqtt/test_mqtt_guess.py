@@ -163,10 +163,11 @@ def test_guess_when_a_value_grows_by_one_keeps_it_as_a_point_and_says_so():
 
 
 def test_guess_when_numbers_are_sometimes_or_always_texts_shows_what_came():
-    found = guess([heard("d/x", {"a": 1}, {"a": "off"}), heard("d/y", {"a": "1"})])
+    found = guess([heard("d/x", {"a": 1}, {"a": "off"}), heard("d/y", {"a": "1"}), heard("d/z", b"1", b"--", b"2")])
     assert [(one.form.shown, one.why) for one in found.unread] == [
         ('{"a":"off"}', "no field that is always a number"),
         ('{"a":"1"}', "no field that is always a number"),
+        ("--", "now number and now text"),
     ]
 
 
