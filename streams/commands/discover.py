@@ -54,9 +54,10 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
     how = replace(how, filters=[_filter(one) for one in how.filters])
     try:
         document, folder = _opened(target, how)
-        found = [
-            one for place in places(document, target, folder) for one in _look(document, place, how, stop, console)
-        ]
+        looked_at = places(document, target, folder)
+        if out is not None:
+            places(document, out, out.parent)  # relative paths hold there, too
+        found = [one for place in looked_at for one in _look(document, place, how, stop, console)]
     except (NotFound, TargetError) as error:
         raise CommandError(str(error)) from error
     _show([one for _, one in found], console)

@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 
-from connectors.config import load
+from connectors.config import ConfigError, load
 from connectors.mqtt.simulator import simulate
 from streams.commands import connect
 from streams.commands.discover import How, discover
@@ -94,6 +94,16 @@ def test_discover_when_the_address_does_not_do_says_why(target, words, page):
 def test_discover_when_it_could_not_end_well_says_so_before_it_looks(filters, out, words, tmp_path, page):
     with pytest.raises(CommandError, match=words):
         discover("mqtt://127.0.0.1", How(filters=filters), out and tmp_path / out, threading.Event(), page, force=False)
+    assert not page.export_text()
+
+
+def test_discover_when_a_relative_path_does_not_hold_where_the_file_will_be_says_so_before_it_looks(tmp_path, page):
+    file, out = tmp_path / "connection.toml", tmp_path / "plants" / "plant.toml"
+    file.write_text('[mqtt]\nhost = "127.0.0.1"\nusername = "jo"\npassword_file = "secret"\n')
+    (tmp_path / "secret").write_text("x")
+    out.parent.mkdir()
+    with pytest.raises(ConfigError, match=r"plant.toml: 1 problem\n  mqtt.password_file: there is no file .*secret"):
+        discover(str(file), How(), out, threading.Event(), page, force=False)
     assert not page.export_text()
 
 
