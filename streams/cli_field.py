@@ -113,10 +113,12 @@ def modbus_write(
 
     Every attempt is recorded in Kafka before anything is sent. Exit status 1 unless the device holds the value.
     """
-    from streams.commands import write as command
+    from connectors.extras import libraries
     from streams.commands.connect import wide
     from streams.commands.process import only_words
 
+    with libraries("modbus"):
+        from streams.commands import write as command
     only_words()
     record = command.in_kafka(settings_from(kafka=kafka)) if yes else None
     raise typer.Exit(not command.write(file, device, point, value, reason, record, wide()))

@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 
 from connectors import simulated
+from connectors.extras import libraries
 from connectors.network import in_words
 from streams.commands.errors import CommandError
 from streams.local.mqtt import CONNACK, CONNECT, mqtt
@@ -31,7 +32,8 @@ class Publisher(Protocol):
 
 def gas(settings: Settings, port: int, stop: threading.Event, console: Console) -> None:
     """Serve the gas plant until ``stop``. Raises CommandError when the port cannot be used."""
-    from connectors.modbus.simulator import simulate
+    with libraries("modbus"):
+        from connectors.modbus.simulator import simulate
 
     def ready() -> None:
         what = f"gas-1, a simulated gas plant, answers Modbus TCP on {HOST}:{port}, unit 1"
@@ -43,7 +45,8 @@ def gas(settings: Settings, port: int, stop: threading.Event, console: Console) 
 
 def wind(settings: Settings, port: int, stop: threading.Event, console: Console) -> None:
     """Serve the wind farm until ``stop``. Raises CommandError when the port cannot be used."""
-    from connectors.opcua.simulator import simulate
+    with libraries("opcua"):
+        from connectors.opcua.simulator import simulate
 
     url = f"opc.tcp://{HOST}:{port}/gridtape"
 
@@ -57,7 +60,8 @@ def wind(settings: Settings, port: int, stop: threading.Event, console: Console)
 
 def battery(settings: Settings, stop: threading.Event, console: Console) -> None:
     """Publish a battery and a pipeline until ``stop``. Raises as :func:`_broker`."""
-    from connectors.mqtt.simulator import simulate
+    with libraries("mqtt"):
+        from connectors.mqtt.simulator import simulate
 
     what = "battery-1 and pipeline-1, simulated, publish over MQTT below plants/ and pipelines/"
     _publish(settings, "battery", "mqtt", what, simulate, stop, console)
@@ -65,7 +69,8 @@ def battery(settings: Settings, stop: threading.Event, console: Console) -> None
 
 def solar(settings: Settings, stop: threading.Event, console: Console) -> None:
     """Publish an inverter behind a Sparkplug edge node until ``stop``. Raises as :func:`_broker`."""
-    from connectors.sparkplug.simulator import simulate
+    with libraries("sparkplug"):
+        from connectors.sparkplug.simulator import simulate
 
     what = "inverter-1 behind edge-1, simulated, publishes Sparkplug B below spBv1.0/plant/"
     _publish(settings, "solar", "sparkplug", what, simulate, stop, console)

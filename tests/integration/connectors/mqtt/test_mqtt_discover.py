@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import paho.mqtt.client as paho
@@ -105,17 +103,3 @@ def test_discover_when_a_relative_path_does_not_hold_where_the_file_will_be_says
     with pytest.raises(ConfigError, match=r"plant.toml: 1 problem\n  mqtt.password_file: there is no file .*secret"):
         discover(str(file), How(), out, threading.Event(), page, force=False)
     assert not page.export_text()
-
-
-@pytest.mark.parametrize(
-    ("library", "target", "extra"),
-    [("cbor2", "mqtt://127.0.0.1", "mqtt"), ("asyncua", "opc.tcp://127.0.0.1", "opcua")],
-)
-def test_discover_when_a_library_is_not_installed_says_which_extra_has_it(library, target, extra):
-    without = f"import sys; sys.modules[{library!r}] = None; from streams.cli import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", without, "connect", "discover", target], capture_output=True, text=True, timeout=60
-    )
-    assert ended.returncode == 1
-    assert f"pip install 'gridtape[{extra}]'" in " ".join(ended.stderr.split())
-    assert "Traceback" not in ended.stderr
