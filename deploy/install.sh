@@ -24,15 +24,15 @@ version=$("$PYTHON" -c 'import platform; print(platform.python_version())')
 Install them (Debian, Ubuntu: apt-get install python3-venv), or take another one: make install PYTHON=/path/to/python3"
 
 if ! .venv/bin/python -c '' >/dev/null 2>&1; then
-    say "1/3 Python environment in .venv (Python $version)"
+    say "1/4 Python environment in .venv (Python $version)"
     "$PYTHON" -m venv --clear .venv || fail "the environment .venv could not be made; see above. Is this folder writable?"
 elif ! .venv/bin/python -c 'import pip' >/dev/null 2>&1; then
-    say "1/3 pip into the environment that is in .venv already"
+    say "1/4 pip into the environment that is in .venv already"
     .venv/bin/python -m ensurepip >/dev/null || fail "pip could not be put into .venv; see above. Or: make clean install"
 fi
 
 count=$(grep -c '==' requirements.txt)
-say "2/3 $count locked packages into .venv (about 220 MB to download, once; every hash is checked)"
+say "2/4 $count locked packages into .venv (about 220 MB to download, once; every hash is checked)"
 started=$(date +%s)
 quiet=--quiet
 [ ! -t 2 ] || quiet=
@@ -47,9 +47,13 @@ if ! .venv/bin/uv pip install $quiet --require-hashes -r requirements.txt; then
         fail "the packages could not be installed; see above. What to do: check the network and the free disk space (1 GB)."
 fi
 
-say "3/3 gridtape itself (after $(($(date +%s) - started)) s)"
+say "3/4 gridtape itself (after $(($(date +%s) - started)) s)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable . ||
     fail "gridtape itself could not be installed; see above."
+
+say "4/4 Apache Kafka (46 MB to download, once; one start of it is kept, which halves the later ones)"
+.venv/bin/python -m streams.local.prepare >.venv/kafka.log 2>&1 ||
+    say "left out: $(tail -n 1 .venv/kafka.log) What needs Kafka will try again."
 
 touch .venv/installed
 say "done. Try: make demo"

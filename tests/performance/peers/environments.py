@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from streams.local import jars
-from streams.local.kafka import java
+from streams.local.jvm import java
 from streams.local.progress import Progress
 
 HERE = Path(__file__).parent
