@@ -1,4 +1,4 @@
-"""Finds nodes by browse path, and the types of events. Breadth first, bounded, each node looked at once."""
+"""Finds nodes by browse path, and the types of events. Breadth first, each node looked at once."""
 
 from __future__ import annotations
 
@@ -11,19 +11,15 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.object_ids import ObjectIds
 
-from connectors.opcua.limits import at_once
+from connectors.opcua.look import DEEPEST, MOST_VISITED, Look
 from connectors.opcua.nodes import TEMPLATE, Browse, Node
 from connectors.opcua.values import standard
 from schemas.base import IDENTIFIER_CHARACTERS
 
 log = structlog.get_logger(__name__)
-_MOST_VISITED = 200_000
-_MOST_PAGES = 10_000  # of what is below one node
 _MOST_TYPES = 10_000
-_PORTION = 100
 _OBJECTS = standard(ObjectIds.ObjectsFolder)
 _ANY = "**"
-_TOLD = ua.BrowseResultMask.BrowseName | ua.BrowseResultMask.NodeClass | ua.BrowseResultMask.ReferenceTypeId
 _UNNAMEABLE = re.compile(rf"[^{IDENTIFIER_CHARACTERS}]")
 Path = tuple[str, ...]
 
@@ -34,30 +30,31 @@ async def find(client: Client, wanted: Browse, namespaces: Sequence[str]) -> lis
     Raises ua.UaError, OSError or TimeoutError when the connection breaks.
     """
     pattern = tuple(wanted.path.split("/"))
-    portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
-    level: list[tuple[ua.NodeId, Path]] = [(_OBJECTS, ())]
-    visited = {level[0][0]}
+    look = Look(client)
+    level: dict[ua.NodeId, Path] = {_OBJECTS: ()}
+    visited = {_OBJECTS}
     found: list[Node] = []
-    while level:
-        below: list[tuple[ua.NodeId, Path]] = []
-        for start in range(0, len(level), portion):
-            part = level[start : start + portion]
-            for (_, path), below_it in zip(part, await references(client, [n for n, _ in part]), strict=True):
-                for reference in below_it:
-                    node_id, here = reference.NodeId, (*path, str(reference.BrowseName.Name))
-                    elsewhere = isinstance(node_id, ua.ExpandedNodeId) and node_id.ServerIndex
-                    if node_id in visited or elsewhere or len(visited) >= _MOST_VISITED:
-                        continue
-                    if may_lead(pattern, here):
-                        visited.add(node_id)
-                        below.append((node_id, here))
-                    if reference.NodeClass is ua.NodeClass.Variable and fits(pattern, here):
-                        visited.add(node_id)
-                        if (node := _node(wanted, here, node_id, namespaces)) is not None:
-                            found.append(node)
+    for _ in range(DEEPEST):
+        below: dict[ua.NodeId, Path] = {}
+        async for node_above, children in look.below(level):
+            for child in children:
+                node_id, here = child.NodeId, (*level[node_above], str(child.BrowseName.Name))
+                elsewhere = isinstance(node_id, ua.ExpandedNodeId) and node_id.ServerIndex
+                if node_id in visited or elsewhere or len(visited) >= MOST_VISITED:
+                    continue
+                if may_lead(pattern, here):
+                    visited.add(node_id)
+                    below[node_id] = here
+                if child.NodeClass is ua.NodeClass.Variable and fits(pattern, here):
+                    visited.add(node_id)
+                    if (node := _node(wanted, here, node_id, namespaces)) is not None:
+                        found.append(node)
         level = below
-    if len(visited) >= _MOST_VISITED or len(found) > wanted.most:
+    if len(visited) >= MOST_VISITED or len(found) > wanted.most:
         log.warning("more variables fit than are watched", path=wanted.path, found=len(found), most=wanted.most)
+    if level or look.incomplete:
+        why = look.incomplete or f"more than {DEEPEST} levels"
+        log.warning("not all of the server was looked through for variables", path=wanted.path, why=why)
     return found[: wanted.most]
 
 
@@ -130,13 +127,17 @@ def _node(wanted: Browse, path: Path, node_id: ua.NodeId, namespaces: Sequence[s
 
 async def object_at(client: Client, path: str) -> ua.NodeId | None:
     """The object at a browse path below Objects; None when there is none. Raises as :func:`find`."""
-    here = _OBJECTS
+    look, here = Look(client), _OBJECTS
     for name in path.split("/"):
-        (below,) = await references(client, [here])
-        fitting = (one for one in below if one.BrowseName.Name == name and one.NodeClass is ua.NodeClass.Object)
-        if (found := next(fitting, None)) is None:
+        fitting = [
+            child.NodeId
+            async for _, children in look.below([here])
+            for child in children
+            if child.BrowseName.Name == name and child.NodeClass is ua.NodeClass.Object
+        ]
+        if not fitting:
             return None
-        here = found.NodeId
+        here = fitting[0]
     return here
 
 
@@ -147,18 +148,14 @@ async def event_types(client: Client) -> dict[ua.NodeId, Path]:
     """
     root = standard(ObjectIds.BaseEventType)
     types: dict[ua.NodeId, Path] = {root: ("BaseEventType",)}
-    portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
-    level = [root]
-    while level:
+    look, level = Look(client), [root]
+    for _ in range(DEEPEST):
         below: list[ua.NodeId] = []
-        for start in range(0, len(level), portion):
-            part = level[start : start + portion]
-            found = await references(client, part, ObjectIds.HasSubtype, ua.NodeClass.ObjectType)
-            for above, subtypes in zip(part, found, strict=True):
-                for reference in subtypes:
-                    if reference.NodeId not in types and len(types) < _MOST_TYPES:
-                        types[reference.NodeId] = (*types[above], str(reference.BrowseName.Name))
-                        below.append(reference.NodeId)
+        async for above, subtypes in look.below(level, ObjectIds.HasSubtype, ua.NodeClass.ObjectType):
+            for reference in subtypes:
+                if reference.NodeId not in types and len(types) < _MOST_TYPES:
+                    types[reference.NodeId] = (*types[above], str(reference.BrowseName.Name))
+                    below.append(reference.NodeId)
         level = below
     return types
 
@@ -168,41 +165,3 @@ def placed(namespaces: Sequence[str], namespace: str, identifier: str) -> ua.Nod
     if namespace not in namespaces:
         return None
     return ua.NodeId.from_string(f"ns={namespaces.index(namespace)};{identifier}")
-
-
-async def references(
-    client: Client,
-    nodes: Sequence[ua.NodeId],
-    kind: int = ObjectIds.HierarchicalReferences,
-    classes: int = ua.NodeClass.Object | ua.NodeClass.Variable,
-) -> list[list[ua.ReferenceDescription]]:
-    """What is below each of ``nodes``, by references of a kind: objects and variables, or other ``classes``.
-
-    Raises as :func:`find`.
-    """
-    descriptions = [
-        ua.BrowseDescription(
-            NodeId=node,
-            BrowseDirection=ua.BrowseDirection.Forward,
-            ReferenceTypeId=standard(kind),
-            IncludeSubtypes=True,
-            NodeClassMask=classes,
-            ResultMask=_TOLD,
-        )
-        for node in nodes
-    ]
-    session = client.uaclient.session
-    parameters = ua.BrowseParameters(RequestedMaxReferencesPerNode=0, NodesToBrowse=descriptions)
-    found: list[list[ua.ReferenceDescription]] = []
-    for result in await session.browse(parameters):
-        together = list(result.References or [])
-        for _ in range(_MOST_PAGES):
-            if not result.ContinuationPoint or len(together) > _MOST_VISITED:
-                break
-            more = ua.BrowseNextParameters(
-                ReleaseContinuationPoints=False, ContinuationPoints=[result.ContinuationPoint]
-            )
-            (result,) = await session.browse_next(more)
-            together += result.References or []
-        found.append(together)
-    return found

@@ -15,8 +15,9 @@ from asyncua.common.node import Node
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaError
 
-from connectors.opcua.browse import Path, references
+from connectors.opcua.browse import Path
 from connectors.opcua.limits import at_once
+from connectors.opcua.look import Look
 from connectors.opcua.units import unit_of
 from connectors.opcua.values import standard
 
@@ -60,36 +61,35 @@ async def variables(client: Client, until: float) -> tuple[list[Variable], str]:
 
 
 async def _walk(client: Client, until: float) -> tuple[list[Variable], str]:
-    portion = await at_once(client, ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse, _PORTION)
     own, property_ = standard(ObjectIds.Server), standard(ObjectIds.HasProperty)
-    level: list[tuple[ua.NodeId, Path, Variable | None]] = [(standard(ObjectIds.ObjectsFolder), (), None)]
-    visited = {own, level[0][0]}
+    look, top = Look(client), standard(ObjectIds.ObjectsFolder)
+    level: dict[ua.NodeId, tuple[Path, Variable | None]] = {top: ((), None)}
+    visited = {own, top}
     found: list[Variable] = []
     for _ in range(_DEPTH):
-        below: list[tuple[ua.NodeId, Path, Variable | None]] = []
-        for start in range(0, len(level), portion):
+        below: dict[ua.NodeId, tuple[Path, Variable | None]] = {}
+        async for node_above, children in look.below(level):
             if asyncio.get_running_loop().time() > until:
                 return found, "the time was over: --for SECONDS looks longer"
-            part = level[start : start + portion]
-            for (_, path, above), children in zip(part, await references(client, [n for n, *_ in part]), strict=True):
-                for child in children:
-                    node, name = child.NodeId, str(child.BrowseName.Name)
-                    if node in visited or (isinstance(node, ua.ExpandedNodeId) and node.ServerIndex):
-                        continue
-                    if len(visited) >= MOST_NODES:
-                        return found, f"more than {MOST_NODES} nodes are not looked at"
-                    visited.add(node)
-                    if child.ReferenceTypeId == property_:
-                        if above is not None and name in _PROPERTIES:
-                            above.properties[name] = node
-                        continue
-                    here = (*path, name)
-                    one = Variable(node, here) if child.NodeClass is ua.NodeClass.Variable else None
-                    if one is not None and node.NamespaceIndex:
-                        found.append(one)
-                    below.append((node, here, one))
+            path, above = level[node_above]
+            for child in children:
+                node, name = child.NodeId, str(child.BrowseName.Name)
+                if node in visited or (isinstance(node, ua.ExpandedNodeId) and node.ServerIndex):
+                    continue
+                if len(visited) >= MOST_NODES:
+                    return found, f"more than {MOST_NODES} nodes are not looked at"
+                visited.add(node)
+                if child.ReferenceTypeId == property_:
+                    if above is not None and name in _PROPERTIES:
+                        above.properties[name] = node
+                    continue
+                here = (*path, name)
+                one = Variable(node, here) if child.NodeClass is ua.NodeClass.Variable else None
+                if one is not None and node.NamespaceIndex:
+                    found.append(one)
+                below[node] = (here, one)
         level = below
-    return found, f"below {_DEPTH} levels nothing was looked for" if level else ""
+    return found, f"below {_DEPTH} levels nothing was looked for" if level else look.incomplete
 
 
 async def _read(client: Client, found: Sequence[Variable]) -> None:

@@ -112,6 +112,7 @@ def chunk(number: int, body: bytes, sequence: int, mark: bytes = b"C") -> bytes:
 def _session(_talk: Talk, _asked: Request) -> ua.CreateSessionResponse:
     anonymous = ua.UserTokenPolicy(PolicyId="anonymous", TokenType=ua.UserTokenType.Anonymous)
     endpoint = ua.EndpointDescription(
+        EndpointUrl="opc.tcp://scripted",
         SecurityMode=ua.MessageSecurityMode.None_,
         SecurityPolicyUri=SecurityPolicyNone.URI,
         UserIdentityTokens=[anonymous],

@@ -1,0 +1,102 @@
+"""A server that goes on and on telling what is below its nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.object_ids import ObjectIds
+
+from connectors.capture.opcua.messages import Request
+from connectors.opcua import look
+from connectors.opcua.browse import event_types, find
+from connectors.opcua.look import DEEPEST, Look
+from connectors.opcua.nodes import Browse
+from connectors.opcua.security import client_for
+from tests.unit.connectors.opcua.scripted import URI, Scripted, Talk, settings
+
+EVERYTHING = Browse.model_validate({"path": "**", "namespace": URI, "unit": "MW", "most": 20_000})
+TOP = ua.NodeId(ObjectIds.ObjectsFolder)
+NEW = count(1)
+
+
+def page(length: int = 1, name: str = "N") -> list[ua.ReferenceDescription]:
+    """So many nodes that were not told before."""
+    return [
+        ua.ReferenceDescription(
+            ReferenceTypeId=ua.NodeId(ObjectIds.Organizes),
+            NodeId=ua.ExpandedNodeId(next(NEW), 1),
+            BrowseName=ua.QualifiedName(name, 1),
+            NodeClass=ua.NodeClass.Variable,
+        )
+        for _ in range(length)
+    ]
+
+
+def asked(browse: Any, browse_next: Any, act: Callable[[Client], Awaitable[Any]]) -> Any:
+    """What ``act`` gets of a server that answers so; it has ten seconds."""
+
+    async def session() -> Any:
+        client = await client_for(settings(server.url), None)
+        try:
+            await client.connect()
+            async with asyncio.timeout(10):
+                return await act(client)
+        finally:
+            client.disconnect_socket()
+
+    with Scripted(Browse=browse, BrowseNext=browse_next) as server:
+        return asyncio.run(session())
+
+
+def told(result: ua.BrowseResult) -> Callable[[Talk, Request], ua.BrowseResponse]:
+    return lambda _talk, request: ua.BrowseResponse(Results=[result for _ in request.decoded().NodesToBrowse])
+
+
+async def below(client: Client) -> tuple[int, str]:
+    """How many nodes are below two others, and why not all of them are."""
+    one = Look(client)
+    found = [len(children) async for _, children in one.below([TOP, ua.NodeId(ObjectIds.TypesFolder)])]
+    return sum(found), one.incomplete
+
+
+@pytest.mark.parametrize(("length", "most"), [(0, 0), (1, 30), (1000, 5000)])
+def test_look_when_a_continuation_point_never_ends_is_content_with_a_part(monkeypatch, length, most) -> None:
+    monkeypatch.setattr(look, "_MOST_PAGES", 28)
+    monkeypatch.setattr(look, "MOST_VISITED", 3000)
+    pages = 0
+
+    def more(_talk: Talk, _asked: Request) -> ua.BrowseNextResponse:
+        nonlocal pages
+        pages += 1
+        return ua.BrowseNextResponse(Parameters=ua.BrowseNextResult([endless]))
+
+    endless = ua.BrowseResult(ContinuationPoint=b"more", References=page(length))
+    assert asked(told(endless), more, below) == (most, "the server goes on and on telling what is below a node")
+    assert pages <= 28
+
+
+def test_look_when_names_are_longer_than_any_may_be_leaves_them_out(monkeypatch) -> None:
+    mixed = ua.BrowseResult(References=[*page(), *page(name="N" * 513), *page(name="N" * 512)])
+    assert asked(told(mixed), None, below) == (4, "names of more than 512 characters are left out")
+    monkeypatch.setattr(look, "_MOST_CHARACTERS", 1000)
+    full = "the server's names fill the room that there is for them"
+    assert asked(told(ua.BrowseResult(References=page(30, "N" * 100))), None, below) == (10, full)
+
+
+@pytest.mark.parametrize("act", [lambda client: find(client, EVERYTHING, ["", URI]), event_types])
+def test_look_when_there_is_always_another_level_ends(act) -> None:
+    levels = 0
+
+    def deeper(_talk: Talk, _asked: Request) -> ua.BrowseResponse:
+        nonlocal levels
+        levels += 1
+        return ua.BrowseResponse(Results=[ua.BrowseResult(References=page())])
+
+    assert len(asked(deeper, None, act)) >= DEEPEST
+    assert levels == DEEPEST
