@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors import clock
 from connectors.opcua.config import CERTIFICATES, OpcUaServer, Security
+from connectors.opcua.transport import LARGEST_CHUNK
 from connectors.opcua.values import status_name
 from connectors.tls import LOOK_SECONDS, certificate_words, files_digest
 
@@ -39,6 +40,7 @@ _CHECKS = (
     | CertificateValidatorOptions.TRUSTED
     | CertificateValidatorOptions.PEER_SERVER
 )
+_WORDS = 1000
 _MOST_REJECTED = 100  # whoever can stand in for the server could otherwise fill the disk
 _ADVICE = {
     StatusCodes.BadCertificateTimeInvalid: "it has expired or is not valid yet: renew it there, check this clock",
@@ -136,7 +138,7 @@ class Certificates:
         thumbprint = certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303
         what = (
             f"{self._server.url} is refused: {status_name(code)} for its certificate "
-            f"({certificate_words(certificate)}; thumbprint {thumbprint}): "
+            f"({certificate_words(certificate)[:_WORDS]}; thumbprint {thumbprint}): "
         )
         if code != StatusCodes.BadCertificateUntrusted:
             return what + _ADVICE.get(code, "have it made anew there")
@@ -144,11 +146,14 @@ class Certificates:
         if reject is None:
             return f"{what}neither it nor its authority is in {trust}"
         file = reject / f"{thumbprint}.der"
+        content = certificate.public_bytes(Encoding.DER)
+        if len(content) > LARGEST_CHUNK:
+            return f"{what}it has {len(content)} bytes, of which none is put into {reject}: have it made anew there"
         try:
             if not file.exists():
                 if sum(1 for _ in reject.glob("*.der")) >= _MOST_REJECTED:
                     return f"{what}{reject} holds {_MOST_REJECTED} certificates already; look through it"
-                file.write_bytes(certificate.public_bytes(Encoding.DER))
+                file.write_bytes(content)
         except OSError as error:
             return f"{what}it cannot be put into {reject}: {error.strerror}"
         return f"{what}it lies in {file}; if the thumbprint is really the server's, move it to {trust}"

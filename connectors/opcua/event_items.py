@@ -26,10 +26,11 @@ from connectors.opcua.browse import Path, event_types, object_at, placed
 from connectors.opcua.config import Events, OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.events import Field, Said, by_path, event_of, filters, type_of
-from connectors.opcua.values import UnusableTime, standard, status_name
+from connectors.opcua.values import UnusableTime, in_words, standard, status_name
 from schemas.events import Event
 
 log = structlog.get_logger(__name__)
+_AT_ONCE = 100  # events, before another server has its turn
 _MOST_SEVERE = 100_000  # conditions that are remembered
 _TYPES_AGAIN = 60.0  # seconds before an unknown type makes us look for all types again
 _FILTER_REFUSED = frozenset(
@@ -110,7 +111,9 @@ class EventItems:
     async def take(self, events: Iterable[ua.EventFieldList]) -> None:
         """The events of a notification message, in order."""
         received = clock.now()
-        for one in events:
+        for number, one in enumerate(events, start=1):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
             if (chosen := self._fields.get(one.ClientHandle)) is None:
                 continue
             told = by_path(chosen, one.EventFields or ())
@@ -149,7 +152,7 @@ class EventItems:
             )
         except UnusableTime as error:
             source = f"opcua:{self._server.name}:{wanted.place}"
-            self._feed.dead_letter(source, str(error), repr(told).encode(), received)
+            self._feed.dead_letter(source, str(error), in_words(told), received)
             return
         if not self._is_severe(handle, event):
             return

@@ -23,6 +23,7 @@ from schemas.base import Quality
 
 log = structlog.get_logger(__name__)
 _PORTION = 1000  # items of one request, unless the server says that it takes fewer
+_WORDS = 1000  # of what is said of each refused node
 _LIMIT = ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
 _FILTER_REFUSED = frozenset(
     {
@@ -96,6 +97,7 @@ class Items:
 
     async def _create(self, client: Client, subscription: int, handles: list[int]) -> None:
         namespaces = await client.get_namespace_array()
+        there = ", ".join(namespaces)[:_WORDS]
         known: list[tuple[int, ua.NodeId]] = []
         for handle in handles:
             if handle in self._ids:
@@ -104,7 +106,7 @@ class Items:
             if (place := placed(namespaces, node.namespace, node.identifier)) is not None:
                 known.append((handle, place))
             else:
-                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {', '.join(namespaces)}")
+                self._refuse(handle, f"the server has no namespace {node.namespace}; it has {there}")
         portion = await at_once(client, _LIMIT, _PORTION)
         unfiltered = []
         for start in range(0, len(known), portion):

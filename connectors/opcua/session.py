@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
 import structlog
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.ua.uaerrors import UaError
+from asyncua.ua.uaerrors import UaError, UaStructParsingError
 
 from connectors import clock
 from connectors.device import DeviceFeed
@@ -30,12 +30,17 @@ from connectors.opcua.items import Items
 from connectors.opcua.nodes import Node
 from connectors.opcua.security import client_for
 from connectors.opcua.transport import why_cut_off
-from connectors.opcua.values import UnusableTime, raw_bytes, sampled, status_name
+from connectors.opcua.types import load_types
+from connectors.opcua.values import UnusableTime, in_words, raw_bytes, sampled, status_name
 
 log = structlog.get_logger(__name__)
 
 _MISSED_KEEP_ALIVES = 3
+_TYPES_SECONDS = 60.0
 _LAST_SEQUENCE = 2**32 - 1
+_Publish = Callable[[list[ua.SubscriptionAcknowledgement]], Awaitable[ua.PublishResponse]]
+_MOST_PUBLISHED = 10_000  # notifications of one message
+_AT_ONCE = 1000  # of them, before another server has its turn
 _MOST_REPUBLISHED = 100  # messages asked for again; beyond that a new subscription is quicker
 
 
@@ -69,12 +74,20 @@ class Session:
         self._certificates = Certificates(self._server, security) if security is not None else None
         client = await client_for(self._server, self._certificates)
         client.connection_lost_callback = partial(self._connection_lost, client)
+        asked = client.uaclient.session
+        asked.publish = partial(self._publish, asked.publish)  # type: ignore[method-assign]
         try:
             await self._connect(client)
             if any(one.select for one in (*self._server.nodes, *self._server.browse)):
-                await client.load_data_type_definitions()
+                await load_types(client, _TYPES_SECONDS)
             await self._subscribe(client)
             await self._watch(client)
+        except (UaError, OSError) as error:
+            if why := why_cut_off(client):
+                self._cut_off(why)
+            if self._ended.is_set():  # whatever was asked meanwhile only learns that nobody is there any more
+                raise SessionEnded(self._why) from error
+            raise
         finally:
             await self._stop_filling()
             await close(client)
@@ -95,7 +108,7 @@ class Session:
             RequestedMaxKeepAliveCount=keep_alive,
             # OPC 10000-4, section 5.14.2.2: at least three times the keep-alive count.
             RequestedLifetimeCount=max(keep_alive * _MISSED_KEEP_ALIVES, math.ceil(60 / interval)),
-            MaxNotificationsPerPublish=0,
+            MaxNotificationsPerPublish=_MOST_PUBLISHED,
             PublishingEnabled=True,
         )
         given = await client.uaclient.session.create_subscription(wanted, self._published)
@@ -155,6 +168,14 @@ class Session:
             with suppress(asyncio.CancelledError, UaError, OSError, TimeoutError):
                 await self._filling
 
+    async def _publish(self, publish: _Publish, seen: list[ua.SubscriptionAcknowledgement]) -> ua.PublishResponse:
+        """The library drops a message that cannot be taken, and asks for the next."""
+        try:
+            return await publish(seen)
+        except UaStructParsingError as error:
+            self._cut_off(str(error.__cause__))
+            raise
+
     async def _published(self, result: ua.PublishResult) -> None:
         """The publish callback: everything of one NotificationMessage, or a keep-alive, which has no data."""
         self._heard = asyncio.get_running_loop().time()
@@ -199,7 +220,9 @@ class Session:
     async def _take(self, parts: Iterable[object]) -> None:
         for part in parts:
             if isinstance(part, ua.DataChangeNotification):
-                for item in part.MonitoredItems:
+                for number, item in enumerate(part.MonitoredItems, start=1):
+                    if number % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
                     if (node := self._items.node(item.ClientHandle)) is not None:
                         self._sample(node, item.Value)
             elif isinstance(part, ua.EventNotificationList) and self._events is not None:
@@ -213,7 +236,7 @@ class Session:
             sample = sampled(data, received, self._server.clock_tolerance, node.select)
         except UnusableTime as error:
             source = f"opcua:{self._server.name}:{node.namespace}:{node.identifier}"
-            self._feed.dead_letter(source, str(error), repr(data).encode(), received)
+            self._feed.dead_letter(source, str(error), in_words(data), received)
             return
         if sample.overflow:
             self._feed.overflowed(
@@ -251,8 +274,13 @@ class Session:
         return [*self._items.refused.values(), *(self._events.refused.values() if self._events is not None else ())]
 
     async def _connection_lost(self, client: Client, error: Exception) -> None:
-        why = why_cut_off(client) or str(error) or type(error).__name__
-        self._end(f"the connection to {self._server.url} is lost: {why}")
+        if why := why_cut_off(client):
+            self._cut_off(why)
+        else:
+            self._end(f"the connection to {self._server.url} is lost: {str(error) or type(error).__name__}")
+
+    def _cut_off(self, why: str) -> None:
+        self._end(f"{self._server.url} is cut off: {why}")
 
     def _end(self, reason: str) -> None:
         if not self._ended.is_set():

@@ -28,6 +28,7 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 _SMALLEST_CHUNK = 12  # its header
 _SMALLEST_BUFFER = 1024  # that a server may have for our chunks; most have 8192 and more
 _MOST_CHUNKS = LARGEST_MESSAGE // _SMALLEST_BUFFER
+_SHORTEST_LIFETIME = 1000  # of a channel, in milliseconds
 _HEAD = struct.Struct("<3scI")
 _REASON = 500  # characters of what the library says
 _HELLO: Any = ua.MessageType.Hello  # the library's own type for it is another
@@ -94,6 +95,13 @@ class _Protocol(UASocketProtocol):
         self.transport.write(uatcp_to_binary(_HELLO, hello))
         acknowledged: ua.Acknowledge = await wait_for(answer, self.timeout)
         return acknowledged
+
+    async def open_secure_channel(self, params: ua.OpenSecureChannelParameters) -> ua.OpenSecureChannelResult:
+        """Open or renew the channel: the library renews one that lasts no time in a tight loop."""
+        opened = await super().open_secure_channel(params)
+        if (lasts := opened.SecurityToken.RevisedLifetime) < _SHORTEST_LIFETIME:
+            raise CutOff(f"it opened a channel for {lasts} ms; at least {_SHORTEST_LIFETIME} are needed")
+        return opened
 
     def _send_request(self, *request: Any, **more: Any) -> asyncio.Future[Any]:
         if self.refused is not None:

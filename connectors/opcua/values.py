@@ -22,6 +22,7 @@ _INFO_TYPE, _DATA_VALUE = 0xC00, 0x400
 _OVERFLOW = 0x80
 _STEP = re.compile(r"\[(\d+)\]|(\w+)")
 _NO_VALUE = "no value"
+_PAGE = 4000
 _LIMIT, _LIMITS = 0x300, {0x100: "at its low limit", 0x200: "at its high limit"}
 
 
@@ -89,6 +90,11 @@ def sampled(
 def raw_bytes(data: ua.DataValue) -> bytes:
     """The value as it stands on the wire (OPC 10000-6, section 5.2.2.16); empty without one."""
     return b"" if data.Value is None else variant_to_binary(data.Value)
+
+
+def in_words(said: object) -> bytes:
+    """What a server said, for a person to read; what is longer than a page is cut."""
+    return repr(said)[:_PAGE].encode("utf-8", "replace")
 
 
 def _number(variant: ua.Variant | None, select: str | None) -> tuple[float | None, str]:

@@ -18,6 +18,7 @@ from asyncua.ua.uaerrors import UaError
 from connectors.opcua.browse import Path
 from connectors.opcua.limits import at_once
 from connectors.opcua.look import Look
+from connectors.opcua.types import load_types
 from connectors.opcua.units import unit_of
 from connectors.opcua.values import standard
 
@@ -54,7 +55,7 @@ async def variables(client: Client, until: float) -> tuple[list[Variable], str]:
     if any(isinstance(one.data.Value.Value, ua.ExtensionObject) for one in found if one.data.Value is not None):
         # Without their types structures are bytes. A server that cannot tell them has none for us.
         with suppress(UaError, TimeoutError, ValueError, TypeError, AttributeError, KeyError, RuntimeError):
-            await asyncio.wait_for(client.load_data_type_definitions(), _TYPES_SECONDS)
+            await load_types(client, _TYPES_SECONDS)
             await _read(client, found)
     await _describe(client, found)
     return found, why

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from asyncua import ua
+from asyncua.client.client import Client
 from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
@@ -18,6 +19,7 @@ from asyncua.ua.status_codes import StatusCodes
 from connectors.capture.opcua.channel import Channel
 from connectors.capture.opcua.messages import Request
 from connectors.opcua.config import OpcUaServer
+from connectors.opcua.security import client_for
 from connectors.opcua.values import standard
 
 URI = "urn:test:scripted"
@@ -34,7 +36,7 @@ class Talk:
         self.channel = Channel(reader, writer, lambda *_: None, None)
         self.published = 0
 
-    async def run(self, answers: dict[str, Answer]) -> None:
+    async def run(self, answers: Mapping[str, Answer]) -> None:
         async for asked in self.channel.requests():
             answer = answers.get(asked.service) or DECENT.get(asked.service)
             if answer is None:
@@ -43,6 +45,10 @@ class Talk:
                 self.channel.respond(asked, response)
             await self.writer.drain()
 
+    def say(self, number: int, body: bytes) -> None:
+        """A whole answer to request ``number``."""
+        self.channel._send(number, body)
+
     def parts(self, asked: Request, body: bytes, count: int) -> None:
         """So many chunks of a message that does not end; the channel then knows no more numbers."""
         for number in range(2, count + 2):
@@ -50,15 +56,15 @@ class Talk:
 
 
 class Scripted:
-    """The server in a thread of its own. ``answers``: by service, what is said instead of something decent; ``first``:
-    all that it says, to the Hello."""
+    """The server in a thread of its own. ``answers``: by service, what is said instead of something decent; ``hello``:
+    all that it says at all."""
 
-    def __init__(self, first: bytes = b"", **answers: Answer) -> None:
-        self._first, self._answers = first, answers
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+    def __init__(self, answers: Mapping[str, Answer], hello: bytes = b"") -> None:
+        self._answers, self._hello = answers, hello
         self.came = 0
         """How many connections there were."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -83,9 +89,9 @@ class Scripted:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came += 1
         with suppress(OSError):
-            if self._first:
+            if self._hello:
                 await reader.read(1000)
-                writer.write(self._first)
+                writer.write(self._hello)
                 await reader.read()
             else:
                 await Talk(reader, writer).run(self._answers)
@@ -98,15 +104,31 @@ def settings(url: str, **fields: Any) -> OpcUaServer:
     return OpcUaServer.model_validate({"name": "d", "url": url, "nodes": [NODE], **quick, **fields})
 
 
+def asked(act: Callable[[Client], Awaitable[Any]], answers: Mapping[str, Answer], hello: bytes = b"") -> Any:
+    """What ``act`` gets within ten seconds of a session with a server that answers so."""
+
+    async def session(url: str) -> Any:
+        client = await client_for(settings(url), None)
+        try:
+            await client.connect()
+            async with asyncio.timeout(10):
+                return await act(client)
+        finally:
+            client.disconnect_socket()
+
+    with Scripted(answers, hello) as server:
+        return asyncio.run(session(server.url))
+
+
 def head(kind: bytes, size: int, mark: bytes = b"F") -> bytes:
     """Of a chunk: how large it claims to be."""
     return struct.pack("<3scI", kind, mark, size)
 
 
-def chunk(number: int, body: bytes, sequence: int, mark: bytes = b"C") -> bytes:
-    """A chunk of the answer to request ``number``; C: more will follow."""
+def chunk(number: int, body: bytes, sequence: int) -> bytes:
+    """A chunk of the answer to request ``number``, of which more will follow."""
     data = struct.pack("<IIII", 1, 1, sequence, number) + body
-    return head(b"MSG", 8 + len(data), mark) + data
+    return head(b"MSG", 8 + len(data), b"C") + data
 
 
 def _session(_talk: Talk, _asked: Request) -> ua.CreateSessionResponse:

@@ -98,10 +98,7 @@ def test_validator_when_the_servers_certificate_has_expired_says_what_to_do(file
     assert "it has expired or is not valid yet" in files.refusal
 
 
-def test_refused_when_strangers_are_many_keeps_a_bounded_number_of_their_certificates(files, tmp_path):
-    for number in range(100):
-        (tmp_path / "rejected" / f"{number}.der").write_bytes(b"")
-    stranger = signed("stranger", ExtendedKeyUsageOID.SERVER_AUTH)
+def refused(files: Certificates, stranger: x509.Certificate) -> str:
     application = ua.ApplicationDescription(ApplicationUri="urn:stranger", ApplicationType=ua.ApplicationType.Server)
 
     async def meet() -> None:
@@ -110,5 +107,21 @@ def test_refused_when_strangers_are_many_keeps_a_bounded_number_of_their_certifi
 
     with pytest.raises(ServiceError):
         asyncio.run(meet())
-    assert "holds 100 certificates already" in files.refusal
+    return files.refusal
+
+
+def test_refused_when_strangers_are_many_keeps_a_bounded_number_of_their_certificates(files, tmp_path):
+    for number in range(100):
+        (tmp_path / "rejected" / f"{number}.der").write_bytes(b"")
+    stranger = signed("stranger", ExtendedKeyUsageOID.SERVER_AUTH)
+    assert "holds 100 certificates already" in refused(files, stranger)
     assert len(list((tmp_path / "rejected").iterdir())) == 100
+
+
+def test_refused_when_a_certificate_is_larger_than_any_can_be_keeps_none_of_it(files, tmp_path):
+    names = [x509.UniformResourceIdentifier("urn:stranger"), x509.DNSName("a" * 100_000)]
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH]
+    said = refused(files, generate_self_signed_app_certificate(KEY, "stranger", {}, names, usage, 365))
+    assert "bytes, of which none is put into" in said
+    assert len(said) < 2500
+    assert not list((tmp_path / "rejected").iterdir())

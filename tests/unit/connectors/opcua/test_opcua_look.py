@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 import pytest
 from asyncua import ua
@@ -17,8 +15,7 @@ from connectors.opcua import look
 from connectors.opcua.browse import event_types, find
 from connectors.opcua.look import DEEPEST, Look
 from connectors.opcua.nodes import Browse
-from connectors.opcua.security import client_for
-from tests.unit.connectors.opcua.scripted import URI, Scripted, Talk, settings
+from tests.unit.connectors.opcua.scripted import URI, Talk, asked
 
 EVERYTHING = Browse.model_validate({"path": "**", "namespace": URI, "unit": "MW", "most": 20_000})
 TOP = ua.NodeId(ObjectIds.ObjectsFolder)
@@ -36,22 +33,6 @@ def page(length: int = 1, name: str = "N") -> list[ua.ReferenceDescription]:
         )
         for _ in range(length)
     ]
-
-
-def asked(browse: Any, browse_next: Any, act: Callable[[Client], Awaitable[Any]]) -> Any:
-    """What ``act`` gets of a server that answers so; it has ten seconds."""
-
-    async def session() -> Any:
-        client = await client_for(settings(server.url), None)
-        try:
-            await client.connect()
-            async with asyncio.timeout(10):
-                return await act(client)
-        finally:
-            client.disconnect_socket()
-
-    with Scripted(Browse=browse, BrowseNext=browse_next) as server:
-        return asyncio.run(session())
 
 
 def told(result: ua.BrowseResult) -> Callable[[Talk, Request], ua.BrowseResponse]:
@@ -77,16 +58,20 @@ def test_look_when_a_continuation_point_never_ends_is_content_with_a_part(monkey
         return ua.BrowseNextResponse(Parameters=ua.BrowseNextResult([endless]))
 
     endless = ua.BrowseResult(ContinuationPoint=b"more", References=page(length))
-    assert asked(told(endless), more, below) == (most, "the server goes on and on telling what is below a node")
+    assert asked(below, {"Browse": told(endless), "BrowseNext": more}) == (
+        most,
+        "the server goes on and on telling what is below a node",
+    )
     assert pages <= 28
 
 
 def test_look_when_names_are_longer_than_any_may_be_leaves_them_out(monkeypatch) -> None:
     mixed = ua.BrowseResult(References=[*page(), *page(name="N" * 513), *page(name="N" * 512)])
-    assert asked(told(mixed), None, below) == (4, "names of more than 512 characters are left out")
+    assert asked(below, {"Browse": told(mixed)}) == (4, "names of more than 512 characters are left out")
     monkeypatch.setattr(look, "_MOST_CHARACTERS", 1000)
+    long = ua.BrowseResult(References=page(30, "N" * 100))
     full = "the server's names fill the room that there is for them"
-    assert asked(told(ua.BrowseResult(References=page(30, "N" * 100))), None, below) == (10, full)
+    assert asked(below, {"Browse": told(long)}) == (10, full)
 
 
 @pytest.mark.parametrize("act", [lambda client: find(client, EVERYTHING, ["", URI]), event_types])
@@ -98,5 +83,5 @@ def test_look_when_there_is_always_another_level_ends(act) -> None:
         levels += 1
         return ua.BrowseResponse(Results=[ua.BrowseResult(References=page())])
 
-    assert len(asked(deeper, None, act)) >= DEEPEST
+    assert len(asked(act, {"Browse": deeper})) >= DEEPEST
     assert levels == DEEPEST

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from asyncua import ua
+from asyncua.client.client import Client
 from asyncua.ua.ua_binary import struct_to_binary, uatcp_to_binary
 
 from connectors.capture.opcua.messages import Request
@@ -15,7 +16,7 @@ from connectors.opcua import transport
 from connectors.opcua.bounds import CutOff
 from connectors.opcua.security import client_for
 from connectors.opcua.transport import LARGEST_CHUNK, LARGEST_MESSAGE
-from tests.unit.connectors.opcua.scripted import Scripted, Talk, chunk, head, settings
+from tests.unit.connectors.opcua.scripted import Talk, asked, head, settings
 
 MORE = bytes(4000)
 
@@ -24,15 +25,8 @@ def acknowledge(size: int) -> bytes:
     return uatcp_to_binary(ua.MessageType.Acknowledge, ua.Acknowledge(ReceiveBufferSize=size, SendBufferSize=size))
 
 
-def connect(server: Scripted) -> None:
-    async def act() -> None:
-        client = await client_for(settings(server.url), None)
-        try:
-            await client.connect()
-        finally:
-            client.disconnect_socket()
-
-    asyncio.run(act())
+async def nothing(_client: Client) -> None:
+    """It is enough that there is a session."""
 
 
 @pytest.mark.parametrize(
@@ -49,8 +43,8 @@ def connect(server: Scripted) -> None:
     ],
 )
 def test_transport_when_the_first_bytes_are_hostile_ends_the_connection_and_says_which(first: bytes, why: str) -> None:
-    with Scripted(first) as server, pytest.raises(CutOff, match=why):
-        connect(server)
+    with pytest.raises(CutOff, match=why):
+        asked(nothing, {}, first)
 
 
 def endless(body: bytes, count: int) -> Callable[[Talk, Request], None]:
@@ -67,16 +61,25 @@ def endless(body: bytes, count: int) -> Callable[[Talk, Request], None]:
 def test_transport_when_a_message_has_no_end_takes_no_more_than_a_message(monkeypatch, body, count, why) -> None:
     if not body:
         monkeypatch.setattr(transport, "_MOST_CHUNKS", 1024)
-    with Scripted(CreateSession=endless(body, count)) as server, pytest.raises(CutOff, match=why):
-        connect(server)
+    with pytest.raises(CutOff, match=why):
+        asked(nothing, {"CreateSession": endless(body, count)})
 
 
 def test_transport_when_an_answer_was_not_asked_for_ends_the_connection() -> None:
     def unasked(talk: Talk, asked: Request) -> None:
-        talk.writer.write(chunk(asked.number + 1, struct_to_binary(ua.PublishResponse()), 2, b"F"))
+        talk.say(asked.number + 1, struct_to_binary(ua.PublishResponse()))
 
-    with Scripted(CreateSession=unasked) as server, pytest.raises(CutOff, match="an answer to request 3, which is not"):
-        connect(server)
+    with pytest.raises(CutOff, match="an answer to request 3, which is not"):
+        asked(nothing, {"CreateSession": unasked})
+
+
+def test_transport_when_a_channel_lasts_no_time_does_not_renew_it_again_and_again() -> None:
+    async def renew(client: Client) -> None:
+        client.secure_channel_timeout = 100  # the server gives what it is asked for
+        await client.open_secure_channel(renew=True)
+
+    with pytest.raises(CutOff, match="a channel for 100 ms; at least 1000 are needed"):
+        asked(renew, {})
 
 
 def test_transport_when_the_server_reads_nothing_is_rid_of_it_at_once() -> None:
