@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from asyncua import ua
 from asyncua.client import ua_client, ua_session
@@ -22,7 +22,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua import ua_binary
 from asyncua.ua.uaerrors import UaError
 
-MOST_ELEMENTS = 500_000
+MOST_ELEMENTS = 200_000
 """Of lists and arrays, all of one message together; of numbers ``_NUMBERS`` are one."""
 _NUMBERS = 16
 _MOST_DIMENSIONS = 32
@@ -40,6 +40,7 @@ MALFORMED = (
     struct.error,
 )
 """What the library raises when it decodes what is no message."""
+_Result = TypeVar("_Result")
 _library: Callable[[Any, Any], Any] = ua_binary.struct_from_binary
 _array_decoder: Callable[[ua.VariantType], Callable[[Any], Any]] = ua_binary._create_uatype_array_deserializer
 _list_decoder: Callable[[Any], Callable[[Any], list[Any]]] = ua_binary._create_list_deserializer
@@ -88,6 +89,13 @@ def struct_from_binary(kind: Any, data: Any) -> Any:
         raise CutOff(
             f"it sent what cannot be read as {name}: {str(error)[:_REASON] or type(error).__name__}"
         ) from error
+
+
+def each(results: Sequence[_Result] | None, asked: int) -> Sequence[_Result]:
+    """The ``results`` of a service, one for each that was asked for. Raises CutOff when they are more or less."""
+    if len(results or ()) != asked:
+        raise CutOff(f"it gave {len(results or ())} results to {asked} questions")
+    return results or ()
 
 
 @cache

@@ -22,6 +22,7 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from connectors import clock
 from connectors.device import DeviceFeed
+from connectors.opcua.bounds import each
 from connectors.opcua.browse import Path, event_types, object_at, placed
 from connectors.opcua.config import Events, OpcUaServer
 from connectors.opcua.event_feed import EventFeed
@@ -224,7 +225,7 @@ class EventItems:
         parameters = ua.CreateMonitoredItemsParameters(
             SubscriptionId=self._subscription, TimestampsToReturn=ua.TimestampsToReturn.Both, ItemsToCreate=[item]
         )
-        (result,) = await self._client.uaclient.session.create_monitored_items(parameters)
+        (result,) = each(await self._client.uaclient.session.create_monitored_items(parameters), 1)
         if not result.StatusCode.is_good():
             return status_name(result.StatusCode.value)
         if result.RevisedQueueSize < wanted.queue_size:
@@ -269,7 +270,7 @@ class EventItems:
             InputArguments=[ua.Variant(self._subscription, ua.VariantType.UInt32)],
         )
         try:
-            (result,) = await self._client.uaclient.session.call([request])
+            (result,) = each(await self._client.uaclient.session.call([request]), 1)
             code = int(result.StatusCode.value)
         except UaStatusCodeError as error:
             code = int(error.code)

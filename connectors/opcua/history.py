@@ -16,6 +16,7 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from connectors import clock
 from connectors.device import DeviceFeed
+from connectors.opcua.bounds import each
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.holes import Hole, Holes
 from connectors.opcua.nodes import Node
@@ -101,7 +102,7 @@ class Backfill:
             ReleaseContinuationPoints=False,
             NodesToRead=[wanted],
         )
-        (result,) = await self._client.uaclient.session.history_read(parameters)
+        (result,) = each(await self._client.uaclient.session.history_read(parameters), 1)
         return result
 
     def _publish(self, hole: Hole, node: Node, values: list[ua.DataValue]) -> int | None:

@@ -13,6 +13,7 @@ from asyncua.ua.object_ids import ObjectIds
 from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.lifecycle import Profile, profile_of
+from connectors.opcua.bounds import each
 from connectors.opcua.browse import find, placed
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.limits import at_once
@@ -152,7 +153,7 @@ class Items:
             TimestampsToReturn=ua.TimestampsToReturn.Both,
             ItemsToCreate=[_item(handle, self.nodes[handle], place, filtered=filtered) for handle, place in known],
         )
-        results = await client.uaclient.session.create_monitored_items(parameters)
+        results = each(await client.uaclient.session.create_monitored_items(parameters), len(known))
         unfiltered = []
         for (handle, place), result in zip(known, results, strict=True):
             node, status = self.nodes[handle], status_name(result.StatusCode.value)

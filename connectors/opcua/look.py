@@ -8,6 +8,7 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.object_ids import ObjectIds
 
+from connectors.opcua.bounds import each
 from connectors.opcua.limits import at_once
 from connectors.opcua.values import standard
 
@@ -66,7 +67,7 @@ class Look:
         parameters = ua.BrowseParameters(RequestedMaxReferencesPerNode=0, NodesToBrowse=descriptions)
         found: list[list[ua.ReferenceDescription]] = []
         together = 0
-        for result in await session.browse(parameters):
+        for result in each(await session.browse(parameters), len(nodes)):
             below = self._taken(result)
             while result.ContinuationPoint:
                 if not self._pages or together + len(below) > MOST_VISITED:
@@ -76,7 +77,7 @@ class Look:
                 more = ua.BrowseNextParameters(
                     ReleaseContinuationPoints=False, ContinuationPoints=[result.ContinuationPoint]
                 )
-                (result,) = await session.browse_next(more)
+                (result,) = each(await session.browse_next(more), 1)
                 below += self._taken(result)
             together += len(below)
             found.append(below)

@@ -52,6 +52,12 @@ def why_cut_off(client: Client) -> str:
     return str(protocol.refused or "") if isinstance(protocol, _Protocol) else ""
 
 
+def received(client: Client) -> int:
+    """How many bytes came over the present connection of ``client``."""
+    protocol = client.uaclient.protocol
+    return protocol.received if isinstance(protocol, _Protocol) else 0
+
+
 class _Limits(TransportLimits):
     """Ours, which stay: the library would take the server's instead, and no limit at all where it names none."""
 
@@ -72,11 +78,12 @@ class _Limits(TransportLimits):
 
 
 class _Protocol(UASocketProtocol):
-    """``refused``: what made this side end the connection."""
+    """``refused``: what made this side end the connection; ``received``: how many bytes came."""
 
     def __init__(self, timeout: float, security_policy: SecurityPolicy) -> None:
         super().__init__(timeout, security_policy, _Limits(LARGEST_CHUNK, LARGEST_CHUNK))
         self.refused: UaError | None = None
+        self.received = 0
         self._came = bytearray()
         self._reading = False
 
@@ -110,6 +117,7 @@ class _Protocol(UASocketProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand whole chunks to the library, which then keeps no bytes but those of chunks that were read."""
+        self.received += len(data)
         self._came += data
         self._reading = True
         try:

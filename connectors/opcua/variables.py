@@ -15,9 +15,11 @@ from asyncua.common.node import Node
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaError
 
+from connectors.opcua.bounds import CutOff, each
 from connectors.opcua.browse import Path
 from connectors.opcua.limits import at_once
 from connectors.opcua.look import Look
+from connectors.opcua.transport import received
 from connectors.opcua.types import load_types
 from connectors.opcua.units import unit_of
 from connectors.opcua.values import standard
@@ -27,6 +29,7 @@ MOST_NODES = 20_000
 _DEPTH = 20
 _PORTION = 100
 _ELEMENTS = 16
+_MOST_BYTES = 128 * 1024 * 1024
 _TYPES_SECONDS = 10.0
 _LIMIT = 1e18  # of schemas.base.Value
 _PROPERTIES = ("EngineeringUnits", "EURange")
@@ -104,7 +107,9 @@ async def _values(client: Client, nodes: Sequence[ua.NodeId]) -> list[ua.DataVal
     found: list[ua.DataValue] = []
     for start in range(0, len(nodes), portion):
         part: list[Node] = [client.get_node(node) for node in nodes[start : start + portion]]
-        found += await client.read_attributes(part)
+        found += each(await client.read_attributes(part), len(part))
+        if received(client) > _MOST_BYTES:
+            raise CutOff(f"it sent {received(client)} bytes; at most {_MOST_BYTES} are looked through")
     return found
 
 

@@ -11,12 +11,13 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 
 from connectors.capture.opcua.messages import Request
+from connectors.opcua.bounds import MOST_ELEMENTS
 from connectors.opcua.connector import OpcUaConnector
 from schemas.devices import DeviceState
 from tests.conftest import wait_until
 from tests.unit.connectors.opcua.scripted import DECENT, Answer, Scripted, Talk, changed, head, settings
 
-MANY = 600_000
+MANY = MOST_ELEMENTS + 1
 
 
 def then(crime: Answer) -> dict[str, Answer]:
@@ -51,7 +52,7 @@ def chunk(talk: Talk, _asked: Request) -> None:
 CRIMES: dict[str, tuple[dict[str, Answer], bytes, str]] = {
     "greeting": ({}, head(b"ACK", 2**32 - 1), "it sent a chunk of 4294967295 bytes; at most 65535 are taken"),
     "chunk": (then(chunk), b"", "it sent a chunk of 2147483648 bytes; at most 65535 are taken"),
-    "crowd": (then(crowd), b"", f"it sent a list of {MANY} elements; at most 500000 are taken in one message"),
+    "crowd": (then(crowd), b"", f"it sent a list of {MANY} elements; at most {MOST_ELEMENTS} are taken in one message"),
     "unasked": (then(unasked), b"", "which is not open"),
     "junk": (then(junk), b"", "it sent what cannot be read as PublishResponse"),
 }

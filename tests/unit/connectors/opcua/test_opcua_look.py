@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from math import inf
 
 import pytest
 from asyncua import ua
@@ -11,7 +12,8 @@ from asyncua.client.client import Client
 from asyncua.ua.object_ids import ObjectIds
 
 from connectors.capture.opcua.messages import Request
-from connectors.opcua import look
+from connectors.opcua import look, variables
+from connectors.opcua.bounds import CutOff
 from connectors.opcua.browse import event_types, find
 from connectors.opcua.look import DEEPEST, Look
 from connectors.opcua.nodes import Browse
@@ -85,3 +87,30 @@ def test_look_when_there_is_always_another_level_ends(act) -> None:
 
     assert len(asked(act, {"Browse": deeper})) >= DEEPEST
     assert levels == DEEPEST
+
+
+@pytest.mark.parametrize("results", [[], [ua.BrowseResult()] * 3])
+def test_look_when_there_are_more_or_less_results_than_nodes_says_so(results) -> None:
+    with pytest.raises(CutOff, match=f"it gave {len(results)} results to 2 questions"):
+        asked(below, {"Browse": lambda *_: ua.BrowseResponse(Results=results)})
+
+
+def test_variables_when_their_values_are_large_are_looked_through_no_further(monkeypatch) -> None:
+    monkeypatch.setattr(variables, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(variables, "_PORTION", 10)
+    nodes = [ua.BrowseResponse(Results=[ua.BrowseResult(References=page(1000))])]
+    read = 0
+
+    def large(_talk: Talk, request: Request) -> ua.ReadResponse:
+        nonlocal read
+        wanted = request.decoded().NodesToRead
+        read += len(wanted)
+        return ua.ReadResponse(Results=[ua.DataValue(ua.Variant("x" * 20_000))] * len(wanted))
+
+    def browse(_talk: Talk, request: Request) -> ua.BrowseResponse:
+        none = ua.BrowseResponse(Results=[ua.BrowseResult()] * len(request.decoded().NodesToBrowse))
+        return nodes.pop() if nodes else none
+
+    with pytest.raises(CutOff, match="at most 1000000 are looked through"):
+        asked(lambda client: variables.variables(client, inf), {"Browse": browse, "Read": large})
+    assert read < 100
