@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
+
+from connectors.mqtt.payload import ABSENT, find, words
 
 Path = tuple[str, ...]
 MOST_LEAVES = 200
@@ -13,8 +16,34 @@ _DEPTH = 8
 _STEP = 100  # characters of a key
 
 
-def walk(document: Any) -> Iterator[Path]:
-    """Where the scalars stand, at most so many, so deep."""
+def paths_of(documents: Sequence[Any]) -> list[Path]:
+    """Where the scalars of all ``documents`` stand, at most so many.
+
+    Numbers tell the objects of a list apart where all documents have the same: what counts them could name nothing.
+    """
+    found = _walked(documents, numbered=True)
+    if len(documents) > 1 and all(_stays(path, documents) for path in found):
+        return found
+    return _walked(documents, numbered=False)
+
+
+def _walked(documents: Iterable[Any], *, numbered: bool) -> list[Path]:
+    found = (path for document in documents for path in walk(document, numbered=numbered))
+    return list(islice(dict.fromkeys(found), MOST_LEAVES))
+
+
+def _stays(path: Path, documents: Iterable[Any]) -> bool:
+    """Whether every number that chooses an object of a list does so in each document that has the list."""
+    for at, step in enumerate(path):
+        if step.partition("=")[2].lstrip("-").isdigit():
+            lists = (find(document, path[:at]) for document in documents)
+            if any(isinstance(one, list) and find(one, (step,)) is ABSENT for one in lists):
+                return False
+    return True
+
+
+def walk(document: Any, *, numbered: bool = False) -> Iterator[Path]:
+    """Where the scalars stand, at most so many, so deep. ``numbered``: as for :func:`identifier`."""
     count = 0
     stack: list[tuple[Path, Any]] = [((), document)]
     while stack and count < MOST_LEAVES:
@@ -23,11 +52,12 @@ def walk(document: Any) -> Iterator[Path]:
         if isinstance(here, dict):
             below = [(key, value) for key, value in here.items() if fits(key)]
         elif isinstance(here, list):
-            key = identifier(here)
+            key = identifier(here, numbered=numbered)
             if key is None:
                 below = [(str(place), one) for place, one in enumerate(here)]
             else:  # what has an empty name could be found by no path
-                below = [(step, one) for one in here if one[key] and fits(step := f"{key}={one[key]}")]
+                named = ((words(one.get(key)), one) for one in here)
+                below = [(step, _without(one, key)) for name, one in named if name and fits(step := f"{key}={name}")]
         elif path:
             count += 1
             yield path
@@ -35,13 +65,20 @@ def walk(document: Any) -> Iterator[Path]:
             stack += [((*path, step), value) for step, value in reversed(below[:MOST_LEAVES])]
 
 
-def identifier(items: list[Any]) -> str | None:
-    """The key by which each object of a list has a name of its own."""
+def _without(one: dict[Any, Any], key: str) -> dict[Any, Any]:
+    return {name: value for name, value in one.items() if name != key}
+
+
+def identifier(items: list[Any], *, numbered: bool = False) -> str | None:
+    """The key by which each object of a list has a name of its own; ``numbered``: or a number of its own."""
     if len(items) < 2:
         return None
     for key in _IDENTIFIERS:
         texts = [one.get(key) for one in items if isinstance(one, dict)]
-        if len(texts) == len(items) == len(set(map(str, texts))) and all(isinstance(text, str) for text in texts):
+        if len(texts) == len(items) == len(set(map(str, texts))) and all(
+            isinstance(text, str) or (numbered and isinstance(text, int) and not isinstance(text, bool))
+            for text in texts
+        ):
             return key
     return None
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from connectors.mqtt.binary import read_cbor
 from connectors.mqtt.config import JsonPaths, TimeFormat
-from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, plain_word, walk
+from connectors.mqtt.discovery.documents import MOST_LEAVES, Path, fits, identifier, paths_of, plain_word
 from connectors.mqtt.discovery.heard import Payload
 from connectors.mqtt.discovery.states import meaning
 from connectors.mqtt.discovery.times import Time, says_time, time_at, time_of, zoneless
@@ -144,8 +144,7 @@ class _Documents:
         self._kind = kind
         self._each = each
         self._documents = documents
-        found = (path for document, _ in documents[-_ITEMS:] for path in walk(document))
-        self._paths = list(islice(dict.fromkeys(found), MOST_LEAVES))
+        self._paths = paths_of([document for document, _ in documents[-_ITEMS:]])
 
     def form(self) -> Form:
         times = self._times()

@@ -32,9 +32,11 @@ def _scalars(document: Any) -> list[Any]:
     return [document]
 
 
-@given(DOCUMENTS)
-def test_walk_when_a_document_has_any_keys_finds_only_what_the_written_paths_read(document: Any) -> None:
-    found = list(walk(document))
+@given(DOCUMENTS, st.booleans())
+def test_walk_when_a_document_has_any_keys_finds_only_what_the_written_paths_read(
+    document: Any, numbered: bool
+) -> None:
+    found = list(walk(document, numbered=numbered))
     assert len(set(found)) == len(found)
     scalars = _scalars(document)
     for steps in found:

@@ -148,6 +148,20 @@ def test_guess_when_only_a_part_has_what_looks_like_a_time_does_not_date_the_res
     assert one.json_paths.time == ("head", "ts")
 
 
+def test_guess_when_numbers_tell_the_objects_of_a_list_apart_finds_each_by_its_own_whatever_the_order():
+    first, second = {"id": 1, "v": 10}, {"id": 2, "v": 20}
+    found = guess([heard("d/x", {"strings": [first, second]}, {"strings": [second, first]})])
+    (one,) = written(found).subscriptions
+    assert [(p.name, p.value) for p in one.points] == [
+        ("strings.1", ("strings", "id=1", "v")),
+        ("strings.2", ("strings", "id=2", "v")),
+    ]
+    assert found.topics[0].form.hints == ()
+    counted = [{"strings": [{"id": n, "v": 1}, {"id": n + 1, "v": 2}]} for n in range(3)]
+    (one,) = written(guess([heard("d/x", *counted)])).subscriptions
+    assert [p.value for p in one.points if p.value[-1] == "v"] == [("strings", "0", "v"), ("strings", "1", "v")]
+
+
 def test_guess_when_objects_of_a_list_have_no_names_says_that_their_order_names_them():
     found = guess([heard("d/x", {"strings": [{"v": 1}, {"v": 2}], "raw": [1, 2]})])
     assert found.topics[0].form.hints == ("strings.0.v is found by its place in a list: is the order always the same?",)
