@@ -74,13 +74,16 @@ def identifier(items: list[Any], *, numbered: bool = False) -> str | None:
     if len(items) < 2:
         return None
     for key in _IDENTIFIERS:
-        texts = [one.get(key) for one in items if isinstance(one, dict)]
-        if len(texts) == len(items) == len(set(map(str, texts))) and all(
-            isinstance(text, str) or (numbered and isinstance(text, int) and not isinstance(text, bool))
-            for text in texts
-        ):
+        found = [one.get(key) for one in items if isinstance(one, dict)]
+        if not all(isinstance(one, str) or (numbered and _is_number(one)) for one in found):
+            continue
+        if len({words(one) for one in found}) == len(items):
             return key
     return None
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool)
 
 
 def fits(step: Any) -> bool:

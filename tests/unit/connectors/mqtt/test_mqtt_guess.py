@@ -162,6 +162,11 @@ def test_guess_when_numbers_tell_the_objects_of_a_list_apart_finds_each_by_its_o
     assert [p.value for p in one.points if p.value[-1] == "v"] == [("strings", "0", "v"), ("strings", "1", "v")]
 
 
+def test_guess_when_a_number_is_too_long_to_be_written_out_does_not_write_it():
+    found = guess([heard("d/x", cbor2.dumps({"l": [{"id": 10**5000, "v": 1}, {"id": 2, "v": 2}]}))])
+    assert [point.path for point in found.topics[0].points] == [("l", "0", "v"), ("l", "1", "id"), ("l", "1", "v")]
+
+
 def test_guess_when_objects_of_a_list_have_no_names_says_that_their_order_names_them():
     found = guess([heard("d/x", {"strings": [{"v": 1}, {"v": 2}], "raw": [1, 2]})])
     assert found.topics[0].form.hints == ("strings.0.v is found by its place in a list: is the order always the same?",)
