@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streams.engine.cluster import Cluster
@@ -44,6 +45,14 @@ def tool(name: str, cluster: Cluster, arguments: str) -> str:
     """Command line of one of Kafka's own tools; a secured cluster needs its client settings too."""
     security = " --command-config client.properties" if set(cluster.security) - {"log_level"} else ""
     return f"{name}.sh --bootstrap-server {cluster.bootstrap}{security} {arguments}"
+
+
+def grant(cluster: Cluster, operation: str, kind: str, names: Iterable[str]) -> str:
+    """The command that grants a right: to all of a tenant by its prefix, otherwise to ``names`` one by one."""
+    where = " ".join(f"--{kind} {name}" for name in sorted(names))
+    if cluster.prefix:
+        where = f"--{kind} {cluster.prefix}- --resource-pattern-type prefixed"
+    return tool("kafka-acls", cluster, f"--add --allow-principal User:NAME --operation {operation} {where}")
 
 
 def loopback(cluster: Cluster) -> bool:

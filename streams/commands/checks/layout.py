@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
 
-from streams.commands.checks.finding import Finding, fail, ok, tool, warn
+from streams.commands.checks.finding import Finding, fail, grant, ok, tool, warn
 from streams.engine.cluster import Cluster
 from streams.engine.layout import UNREADABLE, TopicSpec, differences
 
@@ -65,13 +65,7 @@ def _hidden(admin: AdminClient, missing: list[str], timeout: float) -> list[str]
 
 
 def _ungranted(cluster: Cluster, names: list[str], what: str, operation: str) -> Finding:
-    place = (
-        f"--topic {cluster.prefix}- --resource-pattern-type prefixed"
-        if cluster.prefix
-        else " ".join(f"--topic {name}" for name in names)
-    )
-    grant = f"--add --allow-principal User:NAME --operation {operation} {place}"
-    return fail(what, "Grant it, also to the principals of the processes: " + tool("kafka-acls", cluster, grant))
+    return fail(what, f"Grant it, also to the principals of the processes: {grant(cluster, operation, 'topic', names)}")
 
 
 def _them(names: list[str]) -> str:

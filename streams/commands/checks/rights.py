@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, DescribeClusterResult, ResourceType
 
 from schemas.topics import ALL
 from streams import pipeline
-from streams.commands.checks.finding import Finding, fail, loopback, ok, tool, warn
+from streams.commands.checks.finding import Finding, fail, grant, loopback, ok, tool, warn
 from streams.commands.checks.lag import groups
 from streams.engine.cluster import Cluster
 from streams.engine.layout import changelog_of
@@ -102,11 +102,9 @@ def _lacking(
         if not lacking:
             continue
         verb = operation.name.capitalize()
-        where = _resource(cluster, "topic", lacking)
         who = ", ".join(dict.fromkeys(one for those in lacking.values() for one in those))
-        grant = tool("kafka-acls", cluster, f"--add --allow-principal User:NAME --operation {verb} {where}")
         what = f"this principal may not {verb.lower()} {', '.join(sorted(lacking))}"
-        findings.append(warn(what, f"Needed by whoever runs {who}. {grant}"))
+        findings.append(warn(what, f"Needed by whoever runs {who}. {grant(cluster, verb, 'topic', lacking)}"))
     return findings
 
 
@@ -118,12 +116,8 @@ def _unfollowed(cluster: Cluster, changes: str, allowed: Mapping[str, Sequence[A
     if not lacking:
         return []
     what = f"the connectors {changes} cannot start: this principal may not read {', '.join(lacking)}"
-    grant = tool(
-        "kafka-acls",
-        cluster,
-        f"--add --allow-principal User:NAME --operation Read {_resource(cluster, 'topic', lacking)}",
-    )
-    return [fail(what, f"Grant it, or take `changes` out of the connectors' file. {grant}")]
+    command = grant(cluster, "Read", "topic", lacking)
+    return [fail(what, f"Grant it, or take `changes` out of the connectors' file. {command}")]
 
 
 def _command(who: str) -> str:
@@ -153,9 +147,8 @@ def _groups(cluster: Cluster, admin: AdminClient, timeout: float) -> list[Findin
             lacking.append(name)
     if not lacking:
         return [ok("this principal may join the consumer groups")]
-    where = _resource(cluster, "group", [cluster.bare(name) for name in lacking])
-    grant = tool("kafka-acls", cluster, f"--add --allow-principal User:NAME --operation Read {where}")
-    return [warn(f"this principal may not join the consumer groups {', '.join(lacking)}", grant)]
+    what = f"this principal may not join the consumer groups {', '.join(lacking)}"
+    return [warn(what, grant(cluster, "Read", "group", lacking))]
 
 
 def _transactions(cluster: Cluster, timeout: float) -> list[Finding]:
@@ -168,9 +161,8 @@ def _transactions(cluster: Cluster, timeout: float) -> list[Finding]:
     except KafkaException as error:
         cause = error.args[0]
         if cause.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            where = _resource(cluster, "transactional-id", [*(f"{p.name}-0" for p in pipeline.PROCESSORS)])
-            grant = tool("kafka-acls", cluster, f"--add --allow-principal User:NAME --operation Write {where}")
-            return [warn("this principal may not begin transactions", f"Needed where it runs processors. {grant}")]
+            command = grant(cluster, "Write", "transactional-id", [f"{one.name}-0" for one in pipeline.PROCESSORS])
+            return [warn("this principal may not begin transactions", f"Needed where it runs processors. {command}")]
         return [
             fail(
                 f"transactions do not work: {cause.str()}",
@@ -179,10 +171,3 @@ def _transactions(cluster: Cluster, timeout: float) -> list[Finding]:
             )
         ]
     return [ok("transactions work")]
-
-
-def _resource(cluster: Cluster, kind: str, names: Iterable[str]) -> str:
-    """The resource of an ACL: all of a tenant by its prefix, otherwise one by one."""
-    if cluster.prefix:
-        return f"--{kind} {cluster.prefix}- --resource-pattern-type prefixed"
-    return " ".join(f"--{kind} {name}" for name in sorted(names))
