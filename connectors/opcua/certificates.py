@@ -170,6 +170,11 @@ class Certificates:
         return files_digest(own), files_digest(self._trusted())
 
 
+def certificates_of(server: OpcUaServer) -> Certificates | None:
+    """The certificate files of a server's settings as they are now; None without security."""
+    return None if server.security is None else Certificates(server, server.security)
+
+
 def alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     """For whom the certificate is; None when it does not say."""
     with suppress(x509.ExtensionNotFound):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from connectors.lifecycle import Profile
 from connectors.metrics import State
 from connectors.network import in_words
 from connectors.opcua.bounds import CutOff
+from connectors.opcua.certificates import Certificates
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.holes import Holes
@@ -36,8 +36,6 @@ class OpcUaConnector:
 
     def run(self, stop: threading.Event) -> None:
         """Subscribe until ``stop`` is set; ends within two seconds of it."""
-        # Every failure is told below, with the server's name and what to do.
-        logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
         asyncio.run(self._fleet.serve(stop))
 
     def change(self, config: Sequence[OpcUaServer]) -> None:
@@ -78,8 +76,13 @@ def profile(server: OpcUaServer) -> Profile:
     return profile_for(server, server.nodes)
 
 
-def explained(server: OpcUaServer, error: Exception) -> str:
-    """What happened, where, and what to do when it is a matter of settings."""
+def explained(server: OpcUaServer, error: Exception, certificates: Certificates | None = None) -> str:
+    """What happened, where, and what to do when it is a matter of settings.
+
+    ``certificates``: those of the attempt, which know why the server's was refused.
+    """
+    if certificates is not None and certificates.refusal:
+        return certificates.refusal
     if isinstance(error, SessionEnded):
         return str(error)
     what = f"no session with {server.url}: "

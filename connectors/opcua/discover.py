@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,12 +20,12 @@ from connectors.discovery.document import rows
 from connectors.discovery.found import Found, Line, NotFound
 from connectors.discovery.names import name_of
 from connectors.discovery.tasks import run
-from connectors.opcua.certificates import Certificates
+from connectors.opcua.certificates import certificates_of
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.connector import explained
 from connectors.opcua.nodes import Node
 from connectors.opcua.security import client_for
-from connectors.opcua.session import SessionEnded, close
+from connectors.opcua.session import close
 from connectors.opcua.values import Sampled, UnusableTime, sampled, standard, status_name
 from connectors.opcua.variables import Variable, numbers, variables
 
@@ -44,12 +43,11 @@ class _Point(NamedTuple):
 
 def discover(section: Table, server: OpcUaServer, seconds: float, stop: threading.Event) -> Found:
     """Look through the server for ``seconds`` at most, and fill its ``section``. Raises NotFound."""
-    logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
     return run(lambda: _discover(section, server, seconds), stop)
 
 
 async def _discover(section: Table, server: OpcUaServer, seconds: float) -> Found:
-    certificates = None if server.security is None else Certificates(server, server.security)
+    certificates = certificates_of(server)
     try:
         client = await client_for(server, certificates)
         try:
@@ -57,9 +55,8 @@ async def _discover(section: Table, server: OpcUaServer, seconds: float) -> Foun
             return await _look(client, server.name, section, seconds)
         finally:
             await close(client)
-    except (SessionEnded, UaError, OSError, TimeoutError, ValueError) as error:
-        refusal = "" if certificates is None else certificates.refusal
-        raise NotFound(refusal or explained(server, error)) from error
+    except (UaError, OSError, TimeoutError, ValueError) as error:
+        raise NotFound(explained(server, error, certificates)) from error
 
 
 async def _look(client: Client, device: str, section: Table, seconds: float) -> Found:

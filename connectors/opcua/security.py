@@ -6,6 +6,8 @@ be taken, and the password handed to whoever answers.
 
 from __future__ import annotations
 
+import logging
+
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.crypto.security_policies import (
@@ -36,6 +38,8 @@ async def client_for(server: OpcUaServer, certificates: Certificates | None) -> 
 
     Raises OSError, TimeoutError or ua.UaError when that fails, ValueError when a certificate of ours cannot be used.
     """
+    # Every failure is told by who asked, with the server's name and what to do.
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
     client = Client(server.url, timeout=server.timeout / 1e6, watchdog_intervall=server.keep_alive / 1e6)
     client.name = client.description = "gridtape"
     if server.login is not None and server.login.username:

@@ -20,7 +20,7 @@ from asyncua.ua.uaerrors import UaError, UaStructParsingError
 from connectors import clock
 from connectors.device import DeviceFeed
 from connectors.metrics import State
-from connectors.opcua.certificates import Certificates
+from connectors.opcua.certificates import certificates_of
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.event_feed import EventFeed
 from connectors.opcua.event_items import EventItems
@@ -70,8 +70,7 @@ class Session:
 
     async def run(self) -> None:
         """Connect and deliver until the session ends. Raises SessionEnded always, or what connecting raises."""
-        security = self._server.security
-        self._certificates = Certificates(self._server, security) if security is not None else None
+        self._certificates = certificates_of(self._server)
         client = await client_for(self._server, self._certificates)
         client.connection_lost_callback = partial(self._connection_lost, client)
         asked = client.uaclient.session

@@ -22,7 +22,7 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 from connectors.capture.frames import Direction
 from connectors.capture.opcua.channel import Channel, Note
 from connectors.capture.opcua.messages import Malformed, Request
-from connectors.opcua.certificates import Certificates
+from connectors.opcua.certificates import Certificates, certificates_of
 from connectors.opcua.config import OpcUaServer
 from connectors.opcua.connector import explained
 from connectors.opcua.security import client_for
@@ -45,12 +45,12 @@ def pass_on(client: socket.socket, server: OpcUaServer, path: str, opened: Opene
 
 
 async def _pass_on(client: socket.socket, server: OpcUaServer, path: str, opened: Opened, problem: Problem) -> None:
-    certificates = None if server.security is None else Certificates(server, server.security)
+    certificates = certificates_of(server)
     try:
         upstream = await client_for(server, certificates)
         await upstream.connect_sessionless()
     except (UaError, OSError, TimeoutError, ValueError) as error:
-        problem((certificates and certificates.refusal) or explained(server, error))
+        problem(explained(server, error, certificates))
         return
     note = opened()
     try:
@@ -108,8 +108,7 @@ class _Relay:
                 case _:
                     self._channel.answer(asked, await self._ask(asked.body))
         except UaStatusCodeError as error:
-            refusal = self._certificates is not None and self._certificates.refusal
-            self._problem(refusal or explained(self._server, error))
+            self._problem(explained(self._server, error, self._certificates))
             self._channel.refuse(asked, int(error.code))
         except (UaError, OSError, TimeoutError, Malformed):
             self._channel.close()  # the connector says what became of it
