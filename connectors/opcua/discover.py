@@ -26,7 +26,7 @@ from connectors.opcua.connector import explained
 from connectors.opcua.nodes import Node
 from connectors.opcua.security import client_for
 from connectors.opcua.session import close
-from connectors.opcua.values import Sampled, UnusableTime, sampled, standard, status_name
+from connectors.opcua.values import Sampled, UnusableTime, code_of, content, sampled, standard, status_name
 from connectors.opcua.variables import Variable, numbers, variables
 
 MOST_POINTS = 5_000
@@ -66,7 +66,7 @@ async def _look(client: Client, device: str, section: Table, seconds: float) -> 
     points = _points([one for one in all_found if one.node.NamespaceIndex < len(namespaces)], device, namespaces, found)
     if why:
         found.notes.append(why)
-    if without := sum(one.data.Value is None or one.data.Value.Value is None for one in all_found):
+    if without := sum(content(one.data) is None for one in all_found):
         found.notes.append(f"{without} variables have no value now and are left out: look again when they have")
     if not all_found:
         found.notes.append("the server has no variables of its own below Objects, or this user may not see them")
@@ -85,12 +85,11 @@ def _points(all_found: Sequence[Variable], device: str, namespaces: Sequence[str
     taken: set[str] = set()
     now = clock.now()
     for one in all_found:
-        place, value = "/".join(one.path), None if one.data.Value is None else one.data.Value.Value
-        code = 0 if one.data.StatusCode is None else int(one.data.StatusCode.value)
+        place, value, code = "/".join(one.path), content(one.data), code_of(one.data)
         kind = "" if one.data.Value is None else one.data.Value.VariantType.name
         selects = list(numbers(value))
         if not selects:
-            found.lines.append(Line("", place, kind, _shown(value), f"not read: {_why_not(one.data, code)}"))
+            found.lines.append(Line("", place, kind, _shown(value), f"not read: {_why_not(one.data)}"))
         for select in selects:
             if len(points) >= MOST_POINTS:
                 found.lines.append(Line("", place, kind, "", f"not read: more than {MOST_POINTS} points"))
@@ -128,10 +127,10 @@ def _common(paths: Sequence[tuple[str, ...]]) -> int:
     return count
 
 
-def _why_not(data: ua.DataValue, code: int) -> str:
-    if code >> 30:
+def _why_not(data: ua.DataValue) -> str:
+    if (code := code_of(data)) >> 30:
         return status_name(code)
-    return "no value" if data.Value is None or data.Value.Value is None else "no number"
+    return "no value" if content(data) is None else "no number"
 
 
 def _shown(value: object) -> str:
@@ -143,7 +142,7 @@ async def _offers_events(client: Client) -> bool:
         said = await client.get_node(standard(ObjectIds.Server)).read_attribute(AttributeIds.EventNotifier)
     except UaError:
         return False
-    value = None if said.Value is None else said.Value.Value
+    value = content(said)
     return isinstance(value, int) and bool(value & _EVENTS)
 
 

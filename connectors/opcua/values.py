@@ -56,6 +56,16 @@ def quality_of(code: int) -> Quality:
     return {0: Quality.GOOD, 1: Quality.UNCERTAIN}.get(code >> 30, Quality.BAD)
 
 
+def content(data: ua.DataValue) -> object:
+    """The value itself; None when there is none."""
+    return None if data.Value is None else data.Value.Value
+
+
+def code_of(data: ua.DataValue) -> int:
+    """The status; without one it is Good."""
+    return 0 if data.StatusCode is None else int(data.StatusCode.value)
+
+
 def sampled(
     data: ua.DataValue, receive_time: int, clock_tolerance: int = 60_000_000, select: str | None = None
 ) -> Sampled:
@@ -67,7 +77,7 @@ def sampled(
     where the server sent one. A source time more than ``clock_tolerance`` ahead makes it uncertain. Raises UnusableTime
     for a time outside the years 2000 to 2099.
     """
-    code = int(data.StatusCode.value) if data.StatusCode is not None else 0
+    code = code_of(data)
     quality = quality_of(code)
     described = code & _INFO_TYPE == _DATA_VALUE
     value, problem = _number(data.Value, select)

@@ -22,7 +22,7 @@ from connectors.opcua.look import Look
 from connectors.opcua.transport import received
 from connectors.opcua.types import load_types
 from connectors.opcua.units import unit_of
-from connectors.opcua.values import standard
+from connectors.opcua.values import content, standard
 
 MOST_NODES = 20_000
 """Objects, variables and properties that are looked at."""
@@ -55,7 +55,7 @@ async def variables(client: Client, until: float) -> tuple[list[Variable], str]:
     """
     found, why = await _walk(client, until)
     await _read(client, found)
-    if any(isinstance(one.data.Value.Value, ua.ExtensionObject) for one in found if one.data.Value is not None):
+    if any(isinstance(content(one.data), ua.ExtensionObject) for one in found):
         # Without their types structures are bytes. A server that cannot tell them has none for us.
         with suppress(UaError, TimeoutError, ValueError, TypeError, AttributeError, KeyError, RuntimeError):
             await load_types(client, _TYPES_SECONDS)
@@ -116,7 +116,7 @@ async def _values(client: Client, nodes: Sequence[ua.NodeId]) -> list[ua.DataVal
 async def _describe(client: Client, found: Sequence[Variable]) -> None:
     wanted = [(one, name, node) for one in found for name, node in one.properties.items()]
     for (one, _, _), data in zip(wanted, await _values(client, [node for *_, node in wanted]), strict=True):
-        value = None if data.Value is None else data.Value.Value
+        value = content(data)
         if isinstance(value, ua.EUInformation):
             one.said = str((value.DisplayName.Text if value.DisplayName else None) or "")
             one.unit = unit_of(value.NamespaceUri, value.UnitId, one.said)
