@@ -88,7 +88,7 @@ class Splitter:
             raise Malformed(f"a chunk of request {number} within the message of request {self._number}")
         self._number = number
         self._parts.append(bytes(data))
-        self._size += len(self._parts[-1])
+        self._size += len(chunk)  # a message may have any number of empty ones
         if self._size > LARGEST_MESSAGE:
             raise Malformed(f"a message of more than {LARGEST_MESSAGE} bytes")
         if place == ua.ChunkType.Intermediate:

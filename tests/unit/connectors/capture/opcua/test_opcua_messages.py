@@ -89,9 +89,10 @@ def test_splitter_when_a_size_or_a_mark_is_wrong_says_which(data, why):
         Splitter().feed(data)
 
 
-def test_splitter_when_a_message_never_ends_gives_it_up(monkeypatch):
+@pytest.mark.parametrize("part", [stream(bytes(60_000)), stream(b"x")[:-1].replace(b"\x19", b"\x18", 1) * 2500])
+def test_splitter_when_a_message_never_ends_gives_it_up(monkeypatch, part):
     monkeypatch.setattr(messages, "LARGEST_MESSAGE", 100_000)
-    endless = stream(bytes(60_000)).replace(b"MSGF", b"MSGC")
+    endless = part.replace(b"MSGF", b"MSGC")
     splitter = Splitter()
     assert splitter.feed(endless) == []
     with pytest.raises(Malformed, match="more than 100000 bytes"):
