@@ -66,7 +66,7 @@ class EventItems:
         self._types: dict[ua.NodeId, Path] = {}
         self._types_at = 0.0
         self._namespaces: list[str] = []
-        self._severe: set[tuple[int, str]] = set()  # conditions that were severe enough and are not over
+        self._severe: set[int] = set()  # hashes of the conditions that were severe enough and are not over
         self._ceiling = server.backoff_ceiling / 1e6
         self._ask_at: float | None = None  # when the states are to be asked for
         self._asked_at = -math.inf
@@ -166,7 +166,7 @@ class EventItems:
         severe = event.severity is None or event.severity >= self._wanted[handle].severity
         if event.condition_id is None:
             return severe
-        condition = (handle, event.condition_id)
+        condition = hash((handle, event.condition_id))
         if severe and len(self._severe) < _MOST_SEVERE:
             self._severe.add(condition)
         severe = severe or condition in self._severe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -50,6 +51,7 @@ class Items:
         self._ids: dict[int, int] = {}  # what the server calls each that it watches
         self._triggers = {node.point: handle for handle, node in self.nodes.items()}
         self._unlinked: set[int] = set()
+        self._found: Counter[int] = Counter()  # by pattern: a server that tells others each time has an end as well
 
     def node(self, handle: int) -> Node | None:
         """Whose notification it is; None: of one whose trigger could not be set, which some servers report anyway."""
@@ -67,10 +69,14 @@ class Items:
         namespaces = await client.get_namespace_array()
         points = {node.point: (node.namespace, node.identifier) for node in self.nodes.values()}
         new: dict[int, Node] = {}
-        for wanted in self._server.browse:
+        for number, wanted in enumerate(self._server.browse):
             for node in await find(client, wanted, namespaces):
                 place = (node.namespace, node.identifier)
                 if node.point not in points:
+                    if self._found[number] >= wanted.most:
+                        log.warning("more variables fit than are watched", path=wanted.path, most=wanted.most)
+                        break
+                    self._found[number] += 1
                     points[node.point] = place
                     new[len(points)] = node
                 elif points[node.point] != place:
