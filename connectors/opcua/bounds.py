@@ -85,10 +85,12 @@ def struct_from_binary(kind: Any, data: Any) -> Any:
     except CutOff:
         raise
     except MALFORMED as error:
-        name = getattr(kind, "__name__", kind)
-        raise CutOff(
-            f"it sent what cannot be read as {name}: {str(error)[:_REASON] or type(error).__name__}"
-        ) from error
+        raise unreadable(error, f" as {getattr(kind, '__name__', kind)}") from error
+
+
+def unreadable(error: BaseException, kind: str = "") -> CutOff:
+    """What the library found wrong, in few words."""
+    return CutOff(f"it sent what cannot be read{kind}: {str(error)[:_REASON] or type(error).__name__}")
 
 
 def each(results: Sequence[_Result] | None, asked: int) -> Sequence[_Result]:

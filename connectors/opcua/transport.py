@@ -21,7 +21,7 @@ from asyncua.crypto.security_policies import SecurityPolicy
 from asyncua.ua.ua_binary import uatcp_to_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
-from connectors.opcua.bounds import CutOff
+from connectors.opcua.bounds import CutOff, unreadable
 
 LARGEST_CHUNK = 65_535
 LARGEST_MESSAGE = 64 * 1024 * 1024
@@ -30,7 +30,6 @@ _SMALLEST_BUFFER = 1024  # that a server may have for our chunks; most have 8192
 _MOST_CHUNKS = LARGEST_MESSAGE // _SMALLEST_BUFFER
 _SHORTEST_LIFETIME = 1000  # of a channel, in milliseconds
 _HEAD = struct.Struct("<3scI")
-_REASON = 500  # characters of what the library says
 _HELLO: Any = ua.MessageType.Hello  # the library's own type for it is another
 _KINDS = (
     ua.MessageType.Acknowledge,
@@ -48,14 +47,13 @@ def install() -> None:
 
 def why_cut_off(client: Client) -> str:
     """Why this side has ended the connection of ``client``; empty when it has not."""
-    protocol = client.uaclient.protocol
-    return str(protocol.refused or "") if isinstance(protocol, _Protocol) else ""
+    refused = getattr(client.uaclient.protocol, "refused", None)
+    return str(refused) if isinstance(refused, CutOff) else ""
 
 
 def received(client: Client) -> int:
     """How many bytes came over the present connection of ``client``."""
-    protocol = client.uaclient.protocol
-    return protocol.received if isinstance(protocol, _Protocol) else 0
+    return int(getattr(client.uaclient.protocol, "received", 0))
 
 
 class _Limits(TransportLimits):
@@ -78,7 +76,8 @@ class _Limits(TransportLimits):
 
 
 class _Protocol(UASocketProtocol):
-    """``refused``: what made this side end the connection; ``received``: how many bytes came."""
+    """``refused``: what made this side end the connection, or what error the server ended it with; ``received``: how
+    many bytes came."""
 
     def __init__(self, timeout: float, security_policy: SecurityPolicy) -> None:
         super().__init__(timeout, security_policy, _Limits(LARGEST_CHUNK, LARGEST_CHUNK))
@@ -151,7 +150,7 @@ class _Protocol(UASocketProtocol):
         """End the connection. A server that reads no more is not waited for."""
         if self._reading and self.refused is None and (error := sys.exception()) is not None:
             # The library calls this where it caught what it could not take, and keeps that to itself.
-            self.refused = error if isinstance(error, CutOff | UaStatusCodeError) else CutOff(_in_words(error))
+            self.refused = error if isinstance(error, CutOff | UaStatusCodeError) else unreadable(error)
         if self.transport is not None and (self.refused is not None or self.transport.get_write_buffer_size()):
             self.transport.abort()
         else:
@@ -160,7 +159,3 @@ class _Protocol(UASocketProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those that wait for an answer why none will come."""
         super().connection_lost(self.refused or exc)
-
-
-def _in_words(error: BaseException) -> str:
-    return f"it sent what cannot be read: {str(error)[:_REASON] or type(error).__name__}"
