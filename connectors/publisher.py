@@ -176,6 +176,8 @@ class Publisher:
             self.flush(1.0)
         self._stop.set()
         self._thread.join(5.0)
+        if self._producer.flush(0) == 0:  # otherwise it would wait
+            self._producer.close()  # its threads would go on until garbage is collected
         metrics.SPOOL.remove(self._application)
 
     def _connect(self) -> Producer:

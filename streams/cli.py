@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from streams import cli_field as field
@@ -272,19 +273,22 @@ def publish(
     file: Annotated[
         Path,
         typer.Argument(
-            help="TOML with [[instruments]], [[limits]], [[rules]], [[control]], [[fills]], [[device_settings]]."
+            help=escape(
+                "TOML with [[instruments]], [[limits]], [[rules]], [[control]], [[fills]], [[device_settings]]."
+            )
         ),
     ],
     kafka: Kafka = None,
 ) -> None:
     """Publish instruments, limits, rules, switches, fills or settings of devices, all or nothing."""
     from streams import control
+    from streams.commands.quiet import quiet
     from streams.commands.run import prepare
 
     settings = settings_from(kafka=kafka)
     records = control.read_file(file, time.time_ns() // 1000)
     prepare(settings)
-    control.publish(settings.cluster(), records, settings.partitions)
+    control.publish(quiet(settings.cluster()), records, settings.partitions)
     for topic, key, _ in records:
         typer.echo(f"published: {topic.name} {key}")
 
@@ -299,12 +303,13 @@ def kill_switch(
 ) -> None:
     """Stop trading at once, or let it go on."""
     from streams import control
+    from streams.commands.quiet import quiet
 
     if state not in ("on", "off"):
         raise typer.BadParameter("must be on or off")
     settings = settings_from(kafka=kafka)
     switch = control.kill_switch(scope, state == "on", reason, actor, time.time_ns() // 1000)
-    control.publish(settings.cluster(), [switch], settings.partitions)
+    control.publish(quiet(settings.cluster()), [switch], settings.partitions)
     typer.echo(f"kill switch {scope}: {state}")
 
 
@@ -325,9 +330,12 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not isinstance(error, _mendable()):
+        from streams.commands.errors import of_kafka
+
+        words = of_kafka(error) or (str(error) if isinstance(error, _mendable()) else None)
+        if words is None:
             raise
-        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), words), soft_wrap=True)
         sys.exit(1)
 
 

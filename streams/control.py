@@ -114,7 +114,8 @@ def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, time
     except KafkaException as error:
         _give_up(producer)
         raise ControlError(
-            f"Kafka at {cluster.bootstrap} did not take it, nothing was published: {error.args[0].str()}"
+            f"Kafka at {cluster.bootstrap} did not take it, nothing was published: {error.args[0].str()}. "
+            "`gridtape doctor` looks closer."
         ) from error
 
 

@@ -77,7 +77,7 @@ class KafkaStore:
     def partitions(self, topic: str) -> int:
         """Partitions of a topic (name without prefix); 0 when there is none."""
         if topic not in self._counts:
-            found = self._cluster.admin().list_topics(timeout=30).topics
+            found = self._cluster.admin().list_topics(timeout=15).topics
             self._counts = {self._cluster.bare(name): len(one.partitions) for name, one in found.items()}
         return self._counts.get(topic, 0)
 
