@@ -57,7 +57,7 @@ def discover(target: str, how: How, out: Path | None, stop: threading.Event, con
         looked_at = places(document, target, folder)
         if out is not None:
             places(document, out, out.parent)  # relative paths hold there, too
-        found = [one for place in looked_at for one in _look(document, place, how, stop, console)]
+        found = _look_at_each(document, looked_at, how, stop, console)
     except (NotFound, TargetError) as error:
         raise CommandError(str(error)) from error
     _show([one for _, one in found], console)
@@ -87,6 +87,22 @@ def _opened(target: str, how: How) -> tuple[TOMLDocument, Path]:
         return addressed(target, allow_plaintext=how.allow_plaintext), Path()
     path = Path(target)
     return stored(path), path.parent
+
+
+def _look_at_each(
+    document: TOMLDocument, looked_at: Sequence[Place], how: How, stop: threading.Event, console: Console
+) -> list[tuple[Place, Found]]:
+    """Of several those that do not answer do not stop the others. Raises NotFound when it is the only one."""
+    found: list[tuple[Place, Found]] = []
+    for place in looked_at:
+        try:
+            found += _look(document, place, how, stop, console)
+        except NotFound as error:
+            if len(looked_at) == 1:
+                raise
+            who = f"{place.kind} {place.table.get('name', '')}".rstrip()
+            found.append((place, Found(notes=[f"{who} is left out: {error}"])))
+    return found
 
 
 def _look(

@@ -18,6 +18,7 @@ from schemas.telemetry import Telemetry
 from streams.commands import connect
 from streams.commands.discover import How, discover
 from streams.commands.errors import CommandError
+from streams.local.service import free_port as unused
 from tests.integration.connectors.modbus.counterparts import device, register, server, serving
 from tests.sunspec_device import filled, image, values, words
 
@@ -167,11 +168,23 @@ def test_discover_when_a_device_has_no_map_says_who_it_is_and_what_modbus_does_n
     assert "registers come from its data sheet" in page.export_text()
 
 
+def test_discover_when_one_of_several_devices_is_off_says_so_and_writes_the_others(tmp_path, free_port):
+    file, out, page = tmp_path / "connections.toml", tmp_path / "plant.toml", Console(record=True, width=80)
+    each = '[[modbus]]\nname = "{}"\nhost = "127.0.0.1"\nport = {}\n'
+    with server(free_port, held(0, [7] * 10)):
+        file.write_text(each.format("off", unused()) + each.format("on", free_port))
+        assert discover(str(file), How(), out, threading.Event(), page, force=False)
+    assert [one.name for one in load(out).modbus] == ["on"]
+    said = " ".join(page.export_text().split())
+    assert "modbus off is left out: cannot connect to 127.0.0.1" in said
+    assert "connection refused" in said
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
         ("modbus://127.0.0.1:{port}", "connection refused; is it on"),
-        ("modbus://127.0.0.1:{port}?unit=300", "behind the \\? stands unit=0 to unit=255"),
+        ("modbus://127.0.0.1:{port}?unit=300", r"behind the port stands \?unit=0 to \?unit=255"),
         ("modbus://10.9.8.7?unit=1", "here that is --allow-plaintext"),
     ],
 )
