@@ -17,7 +17,7 @@ import structlog
 
 from processors.processor import Processor
 from streams import pipeline
-from streams.commands.quiet import quiet
+from streams.commands.quiet import one_voice, quiet
 from streams.engine import layout
 from streams.engine.cluster import Cluster
 from streams.engine.stores import MemoryStores, Stores
@@ -84,19 +84,20 @@ def processors(
         return
     if not _prepared(settings, stop):
         return
-    workers = [
-        Worker(
-            cluster,
-            one,
-            Words(),
-            partitions=settings.partitions,
-            slot=slot,
-            options=Options(standbys=settings.standbys),
-            stores=stores_of(settings, one, slot),
-        )
-        for one in chosen
-    ]
-    run_workers(workers, stop)
+    with one_voice(cluster) as cluster:
+        workers = [
+            Worker(
+                cluster,
+                one,
+                Words(),
+                partitions=settings.partitions,
+                slot=slot,
+                options=Options(standbys=settings.standbys),
+                stores=stores_of(settings, one, slot),
+            )
+            for one in chosen
+        ]
+        run_workers(workers, stop)
 
 
 def _on_faust(
@@ -129,7 +130,7 @@ def stores_of(settings: Settings, processor: type[Processor], slot: int) -> Stor
         raise SettingsError(
             f"GRIDTAPE_STATE=disk needs the extra disk ({error}): pip install 'gridtape[disk]'"
         ) from error
-    cluster = settings.cluster()
+    cluster = quiet(settings.cluster())
     return DiskStores(cluster, processor, settings.state_dir / cluster.named(f"{processor.name}-{slot}"))
 
 
@@ -165,7 +166,7 @@ def connectors(settings: Settings, file: Path | None, stop: threading.Event) -> 
     before = signal.signal(signal.SIGHUP, hang_up)
 
     try:
-        with closing(Source(layers, settings.cluster(), asked_again)) as source:
+        with closing(Source(layers, quiet(settings.cluster()), asked_again)) as source:
             run_connectors(source.config, settings.cluster(), stop, settings.data_dir / "waiting", source.changed)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -178,4 +179,5 @@ def sinks(settings: Settings, names: Sequence[str], stop: threading.Event) -> No
 
     if not _prepared(settings, stop):
         return
-    run_sinks(settings.cluster(), build(settings, names), stop)
+    with one_voice(settings.cluster()) as cluster:
+        run_sinks(cluster, build(settings, names), stop)

@@ -29,13 +29,15 @@ class Cluster:
 
     ``bootstrap``: comma-separated host:port. ``security``: librdkafka settings for TLS and SASL (security.protocol,
     ssl.*, sasl.*), passed on as they are. ``prefix``: put before every topic, group and transactional id with a dash,
-    so that tenants can share a cluster. ``clock``: what the engine takes for the time.
+    so that tenants can share a cluster. ``clock``: what the engine takes for the time. ``complaints``: librdkafka
+    settings for what it logs by itself; what fails for good comes back as an error, too.
     """
 
     bootstrap: str
     security: Config = field(default_factory=dict)
     prefix: str = ""
     clock: Clock = field(default=SystemClock(), repr=False, compare=False)
+    complaints: Config = field(default_factory=lambda: {"log_level": 3}, repr=False, compare=False)
 
     def named(self, name: str) -> str:
         """A topic, group or transactional id as it is called on this cluster."""
@@ -52,8 +54,8 @@ class Cluster:
             "bootstrap.servers": self.bootstrap,
             "topic.metadata.refresh.interval.ms": 30_000,
             # Half of it also passes between two looks for a broker, of which a new client makes several.
-            "reconnect.backoff.ms": 20,
-            "log_level": 3,  # its warnings are retries; what fails for good comes back as an error
+            "reconnect.backoff.ms": 50,
+            **self.complaints,
             **self.security,
         }
 
