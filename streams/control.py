@@ -117,6 +117,8 @@ def publish(cluster: Cluster, records: Sequence[Keyed], partitions: int, *, time
             f"Kafka at {cluster.bootstrap} did not take it, nothing was published: {error.args[0].str()}. "
             "`gridtape doctor` looks closer."
         ) from error
+    finally:
+        del producer  # the error's traceback would keep it, and its threads would go on trying
 
 
 def _give_up(producer: Producer) -> None:
