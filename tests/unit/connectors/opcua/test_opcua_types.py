@@ -45,3 +45,33 @@ def test_types_when_an_option_set_has_bits_beyond_any_number_are_refused(bit: in
         structures104.make_enum("Flags", ua.EnumDefinition(fields), True)
     plain = structures104.make_enum("Flags", ua.EnumDefinition(fields), False)["Flags"]
     assert plain(bit).name == "B"
+
+
+def told(server: str, *fields: tuple[str, int]) -> tuple[type, str]:
+    """A server tells a structure of its own: its class, and why it is refused."""
+    number, encoding = ua.NodeId(4001, 7), ua.NodeId(4002, 7)
+    parts = [ua.StructureField(Name=name, DataType=ua.NodeId(kind), ValueRank=-1) for name, kind in fields]
+    before = types._telling.set(telling := types._Telling(server))
+    try:
+        definition = ua.StructureDefinition(StructureType=ua.StructureType.Structure, Fields=parts)
+        made = structures104.make_structure(number, "GridtapeOfTwo", definition)["GridtapeOfTwo"]
+        ua.register_extension_object("GridtapeOfTwo", encoding, made, number)
+    finally:
+        types._telling.reset(before)
+    return ua.extension_objects_by_typeid[encoding], telling.refused
+
+
+def test_types_when_told_again_are_kept_until_they_change_and_never_taken_from_another_server() -> None:
+    power, phase = ("Power", ua.ObjectIds.Double), ("Phase", ua.ObjectIds.Int16)
+    first, _ = told("opc.tcp://a", power, phase)
+    kept = len(ua.typeid_by_extension_objects)
+    assert told("opc.tcp://a", power, phase) == (first, "")
+    changed, refused = told("opc.tcp://a", phase, power)
+    assert changed is not first, "the server was updated"
+    assert not refused
+    assert len(ua.typeid_by_extension_objects) == kept, "nothing is left of what it was"
+
+    assert told("opc.tcp://b", phase, power) == (changed, ""), "the same type of two servers"
+    still, refused = told("opc.tcp://b", power, phase)
+    assert still is changed
+    assert "laid out otherwise than what opc.tcp://a has" in refused
