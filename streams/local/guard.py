@@ -26,17 +26,26 @@ def _die_with_guard() -> None:
 
 def main(command: list[str]) -> int:
     """Run ``command`` until it ends or the starter is gone; returns its exit code (128 + n for signal n)."""
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    # Before there is a child: a server may be ready, and told to end, before Popen has returned. Without this the guard
+    # would end alone, and be taken for the server.
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         preexec_fn=_die_with_guard if sys.platform == "linux" else None,
     )
-
-    def forward(number: int, frame: FrameType | None) -> None:
+    for number in early:
         child.send_signal(number)
-
-    signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, forward)
 
     def follow_starter() -> None:
         while os.read(0, 1):

@@ -108,7 +108,31 @@ def test_service_when_its_starter_is_killed_ends_and_can_start_again(tmp_path: P
     with Redis(tmp_path) as again:  # at once: the one before is still ending
         assert again.answers()
         assert json.loads((tmp_path / "redis.json").read_text())["port"] == again.port
-    until(lambda: is_free(port))
+    assert is_free(port)
+
+
+def test_service_when_told_to_end_while_it_is_being_started_is_waited_for(tmp_path: Path) -> None:
+    """It may be ready, and be told to end, before its guard has returned from starting it."""
+    slow = (
+        "import subprocess, sys, time; from streams.local import guard\n"
+        "class Slow(subprocess.Popen):\n"
+        "    def __init__(self, *a, **k):\n"
+        "        super().__init__(*a, **k); time.sleep(0.5)\n"
+        "subprocess.Popen = Slow; sys.exit(guard.main(sys.argv[1:]))"
+    )
+    server = "trap 'sleep 0.3; echo ended; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+    guarded = subprocess.Popen(
+        [sys.executable, "-c", slow, "/bin/sh", "-c", server],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with guarded:
+        assert guarded.stdout is not None
+        assert guarded.stdout.readline() == "ready\n"
+        guarded.send_signal(signal.SIGTERM)
+        assert guarded.wait(20) == 3, "what the server says as it ends"
+        assert guarded.stdout.read() == "ended\n"
 
 
 def test_service_when_its_folder_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
