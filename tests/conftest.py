@@ -28,6 +28,7 @@ from streams.local.mqtt import Mosquitto, find_mosquitto, mqtt
 from streams.local.redis import Redis
 from streams.pipeline import config
 from tests import one_kafka
+from tests.topic import remove_tenant
 
 PARTITIONS = 4
 TRACED_EXAMPLES = 5
@@ -170,6 +171,4 @@ def cluster(kafka: str, wanted: Iterable[Topic[Any]]) -> Iterator[Cluster]:
     # the controller has answered, the broker may not lead them yet: asked until it does
     bounds(cluster, [(topic.topic, n) for topic in created for n in range(PARTITIONS)], 30.0)
     yield cluster
-    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
-    for deleted in admin.delete_topics(names).values():
-        deleted.result(timeout=30)
+    remove_tenant(cluster)

@@ -11,6 +11,8 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.engine.cluster import Cluster
+
 
 @dataclass(frozen=True, eq=False)
 class Topic:
@@ -44,3 +46,16 @@ def expire(admin: AdminClient, name: str, partition: int, before: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def remove_tenant(cluster: Cluster) -> None:
+    """Delete all topics of a cluster with a prefix. One that is gone already is no fault: a busy broker's answer may be
+    lost on its way, and the client asks again."""
+    admin = cluster.admin()
+    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
+    for deleted in admin.delete_topics(names).values():
+        error = deleted.exception(timeout=30)
+        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            continue
+        if error is not None:
+            raise error

@@ -29,6 +29,7 @@ from streams.engine.cluster import Cluster
 from streams.engine.supervisor import run_workers
 from streams.engine.worker import Options, Worker
 from streams.vocabulary import Words
+from tests.topic import remove_tenant
 
 PARTITIONS = 2
 SECOND = 1_000_000
@@ -217,10 +218,7 @@ def day(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     finally:
         stop.set()
         thread.join(30)
-        admin = cluster.admin()
-        names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
-        for deleted in admin.delete_topics(names).values():
-            deleted.result(timeout=30)
+        remove_tenant(cluster)
 
 
 def _played(day: Day) -> Day:

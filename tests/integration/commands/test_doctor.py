@@ -34,7 +34,7 @@ from streams.engine.cluster import Cluster
 from streams.engine.errors import Fatal
 from streams.local.kafka import Kafka
 from tests.conftest import wait_until
-from tests.topic import expire
+from tests.topic import expire, remove_tenant
 
 STRICT = """
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -59,9 +59,7 @@ def laid_out(kafka: str) -> Iterator[Cluster]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     yield cluster
-    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{cluster.prefix}-")]
-    for deleted in admin.delete_topics(names).values():
-        deleted.result(timeout=30)
+    remove_tenant(cluster)
 
 
 def test_examine_when_all_is_well_finds_nothing_to_mend_and_leaves_nothing_behind(day):
