@@ -64,7 +64,7 @@ def prepare(progress: Progress | None = None) -> Path:
 def _use(address: str) -> None:
     """What every user does first."""
     try:
-        admin = AdminClient({"bootstrap.servers": address})
+        admin = AdminClient({"bootstrap.servers": address, **CLIENT_QUIET})
         admin.create_topics([NewTopic("first", 1, 1)])["first"].result(_SECONDS)
         producer = Producer({"bootstrap.servers": address, "transactional.id": "first", **CLIENT_QUIET})
         producer.init_transactions(_SECONDS)

@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +19,7 @@ from streams.local.kafka import Kafka
 from streams.local.mqtt import CONNACK, CONNECT, Amqtt, Mosquitto, find_mosquitto
 from streams.local.redis import Redis
 from streams.local.service import exchange, free_port, is_free
-
-
-def until(holds: Callable[[], bool], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.conftest import wait_until
 
 
 def test_redis_when_started_answers_and_is_gone_after_stop(tmp_path: Path) -> None:
@@ -39,7 +31,7 @@ def test_redis_when_started_answers_and_is_gone_after_stop(tmp_path: Path) -> No
         client.close()
         port = server.port
         assert json.loads((tmp_path / "redis" / "redis.json").read_text())["port"] == port
-    until(lambda: is_free(port))
+    wait_until(lambda: is_free(port))
     assert "starting Redis" in server.log_path.read_text()
     server.stop()  # a second stop does no harm
 
@@ -155,7 +147,7 @@ def test_service_when_it_ends_by_itself_is_noticed_with_its_log(tmp_path: Path) 
         client = redis.Redis.from_url(server.url)
         client.shutdown(nosave=True)
         client.close()
-        until(lambda: not server.running)
+        wait_until(lambda: not server.running)
         with pytest.raises(ServiceError, match=r"(?s)ended by itself with exit code 0.*redis\.log"):
             server.check()
 
@@ -176,7 +168,7 @@ def test_service_when_it_does_not_answer_in_time_is_stopped(tmp_path: Path) -> N
     with pytest.raises(ServiceError, match=r"did not answer on 127\.0\.0\.1:\d+ within 1 s"):
         mute.start(timeout=1.0)
     assert not mute.running
-    until(lambda: is_free(mute.port))
+    wait_until(lambda: is_free(mute.port))
 
 
 def test_amqtt_when_started_accepts_a_connection(tmp_path: Path) -> None:
@@ -212,7 +204,7 @@ def test_local_services_when_one_fails_stops_the_others(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="cannot use its data folder"):
         services.start(redis=True, mqtt=True)
     port = json.loads((tmp_path / "redis" / "redis.json").read_text())["port"]
-    until(lambda: is_free(port))
+    wait_until(lambda: is_free(port))
 
 
 def test_local_services_when_all_start_give_addresses_and_logs(tmp_path: Path) -> None:
